@@ -1,0 +1,171 @@
+"""The records that cross the seams of the memory: plain, frozen, free of Discord and of SQL.
+
+Every id is a Discord snowflake held as an ``int``; every time is an aware UTC ``datetime``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+MessageKind = Literal["default", "reply", "system"]
+Has = Literal["link", "image", "file", "embed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file on a message. ``size`` is in bytes."""
+
+    id: int
+    filename: str
+    url: str
+    content_type: str | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """One message as it arrives from the gateway, a backfill or an export."""
+
+    id: int
+    guild_id: int
+    channel_id: int
+    author_id: int
+    author_name: str
+    content: str
+    created_at: dt.datetime
+    author_is_bot: bool = False
+    edited_at: dt.datetime | None = None
+    reply_to_id: int | None = None
+    kind: MessageKind = "default"
+    attachments: tuple[Attachment, ...] = ()
+    embed_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The channels (threads included) that the reader of an answer may read, by guild.
+
+    There is no search without one, and an empty one finds nothing. It is applied inside the search.
+    """
+
+    channels: Mapping[int, frozenset[int]]
+
+    @classmethod
+    def of(cls, guild_id: int, channel_ids: Sequence[int] | frozenset[int]) -> Scope:
+        """Return the scope of one guild."""
+        return cls({guild_id: frozenset(channel_ids)})
+
+    @property
+    def channel_ids(self) -> frozenset[int]:
+        """Every channel of every guild of the scope."""
+        return frozenset().union(*self.channels.values())
+
+    def narrowed(self, channel_ids: frozenset[int]) -> Scope:
+        """Return the scope cut down to ``channel_ids``; it can only become smaller."""
+        return Scope({guild: ids & channel_ids for guild, ids in self.channels.items() if ids & channel_ids})
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a person asked for beside the words; ``before`` is exclusive, ``after`` inclusive."""
+
+    author_ids: frozenset[int] | None = None
+    after: dt.datetime | None = None
+    before: dt.datetime | None = None
+    has: Has | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as the repository returns it."""
+
+    id: int
+    guild_id: int
+    channel_id: int
+    author_id: int
+    author_name: str
+    content: str
+    created_at: dt.datetime
+    edited_at: dt.datetime | None
+    reply_to_id: int | None
+    attachments: tuple[Attachment, ...] = ()
+    embed_text: str = ""
+    channel_name: str = ""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def jump_url(self) -> str:
+        """The link that opens the message in a Discord client."""
+        return f"https://discord.com/channels/{self.guild_id}/{self.channel_id}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One recent turn of the conversation that a query stands in."""
+
+    author_name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecallRequest:
+    """A question to the memory. ``limit`` is the number of hits, 1 to 50."""
+
+    query: str
+    scope: Scope
+    filters: Filters = field(default_factory=Filters)
+    limit: int = 10
+    turns: tuple[Turn, ...] = ()
+    asked_at: dt.datetime | None = None
+    explain: bool = False
+    exclude_ids: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One remembered message and why it was found.
+
+    ``rerank_score`` is a probability in [0, 1], or ``None`` where the answer is in fused order;
+    ``raw_score`` is the reranker's own number; ``fused_score`` is the first stage's, in [0, 1].
+    """
+
+    message: StoredMessage
+    fused_score: float
+    rerank_score: float | None = None
+    raw_score: float | None = None
+    evidence: str | None = None
+    contribution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the memory reaches within a scope."""
+
+    messages: int
+    channels: int
+    since: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecallResult:
+    """The answer to a :class:`RecallRequest`.
+
+    ``degraded`` is a sentence for the reader where the order is not the reranker's, else ``None``.
+    ``reranker`` names what scored the hits. ``seconds`` holds the time of each stage. ``stages`` maps
+    ``keyword``, ``semantic``, ``fused`` and ``reranked`` to ``(message id, score)`` in order, only where asked.
+    """
+
+    hits: tuple[Hit, ...]
+    reach: Reach
+    profile: str
+    reranker: str | None = None
+    degraded: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+
+
+JsonObject = dict[str, Any]

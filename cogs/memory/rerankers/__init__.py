@@ -1,0 +1,1 @@
+"""One file per published format; :mod:`registry` finds the one a name asks for."""

@@ -1,0 +1,1 @@
+"""Vector stores behind one protocol: FAISS in the process by default."""
