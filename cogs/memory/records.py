@@ -169,3 +169,62 @@ class RecallResult:
 
 
 JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """A channel or thread as the gateway tells of it; a thread's ``nsfw`` is its parent's."""
+
+    id: int
+    guild_id: int
+    name: str
+    kind: Literal["text", "voice", "forum", "thread"] = "text"
+    parent_id: int | None = None
+    nsfw: bool = False
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReport:
+    """A profile and whether this machine can run it; ``reason`` says why not."""
+
+    name: str
+    description: str
+    active: bool
+    runnable: bool
+    reason: str | None = None
+    reranker: str | None = None
+    embedder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSummary:
+    """What is stored about one person; ``opted_out`` where they said stop."""
+
+    messages: int
+    channels: int
+    first: dt.datetime | None
+    last: dt.datetime | None
+    opted_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the memory as administrators read it. Times in seconds; ``index`` is a phrase.
+
+    ``latency`` maps a stage to its percentiles, e.g. ``{"recall": {"p50": 0.04, "p95": 0.11}}``.
+    """
+
+    messages: int
+    channels: int
+    queue: int
+    profile: str
+    embedder: str
+    reranker: str | None
+    device: str
+    index: str
+    last_error: str | None
+    latency: Mapping[str, Mapping[str, float]]
+    uptime: float
+    degraded: str | None = None
+    tokens_saved: int = 0

@@ -1,0 +1,19 @@
+"""The errors that a person is told of: each message is one sentence that says what to do."""
+
+from __future__ import annotations
+
+
+class MnemeError(Exception):
+    """Something went wrong that the person who asked can understand; ``str`` of it is shown as it is."""
+
+
+class BadRequest(MnemeError):
+    """The request itself cannot be served: an empty query, a date that cannot be read, a limit of 0."""
+
+
+class ProfileError(MnemeError):
+    """A profile does not exist, cannot run on this machine, or its models failed to load."""
+
+
+class StorageError(MnemeError):
+    """The database is locked, full, damaged, or from a newer version."""
