@@ -1,0 +1,182 @@
+"""Opening the database: the engine, its pragmas, its migrations, and the lock of its folder.
+
+SQLite comes from the package ``pysqlite3-binary`` where it has a wheel, because forgetting needs FTS5's
+``secure-delete`` and ``contentless_delete`` (SQLite 3.43), which many systems' own library lacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from cogs.memory.errors import StorageError
+
+try:  # fcntl is POSIX; Windows locks with msvcrt
+    import fcntl
+except ImportError:  # pragma: no cover - not on the platforms of the tests
+    fcntl = None  # type: ignore[assignment]
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+MINIMUM_SQLITE = (3, 43, 0)
+
+
+def sqlite_module() -> ModuleType:
+    """Return a DB-API module whose SQLite can forget.
+
+    Raises:
+        StorageError: neither the package nor Python's own SQLite is new enough.
+    """
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("pysqlite3.dbapi2")
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        raise StorageError(
+            f"SQLite {sqlite3.sqlite_version} is too old to erase deleted text; install pysqlite3-binary or a Python "
+            "that carries SQLite 3.43 or newer."
+        )
+    return sqlite3
+
+
+def create_engine(url: str) -> sa.Engine:
+    """Return an engine for SQLite or PostgreSQL; nothing is opened yet."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=5)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    # Python's own transaction control is switched off so that BEGIN IMMEDIATE can be said: a reader that turns
+    # writer half-way cannot wait for the lock, it fails.
+    engine = sa.create_engine(
+        parsed,
+        module=sqlite_module(),
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+        pool_size=5,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "secure_delete=ON",
+            "temp_store=MEMORY",
+            "busy_timeout=5000",
+            "cache_size=-32000",
+            "mmap_size=268435456",
+            "journal_size_limit=8388608",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        readonly = connection.get_execution_options().get("mneme_readonly", False)
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema up to date.
+
+    Raises:
+        StorageError: the database is from a newer version of Mneme, damaged, or cannot be reached.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    with storage_errors(), engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        connection.rollback()
+        known = {revision.revision for revision in script.walk_revisions()}
+        if current is not None and current not in known:
+            raise StorageError(
+                f"The database is from a newer version of Mneme (schema {current}); update the program, or point "
+                "MNEME_DATA_DIR at another folder. Nothing was changed."
+            )
+        if current == script.get_current_head():
+            return
+        with connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn the driver's errors into sentences; anything else passes as it is."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(_sentence(error)) from error
+
+
+def _sentence(error: DBAPIError) -> str:
+    text = str(error.orig).lower()
+    if "disk is full" in text or "no space left" in text or "disk i/o error" in text:
+        return "The disk is full or failing, so nothing was written; free some space and try again."
+    if "locked" in text or "busy" in text:
+        return "The database is busy with another process; try again in a moment."
+    if "malformed" in text or "not a database" in text:
+        return "The database file is damaged; restore it from a backup, or move it away to begin anew."
+    if "readonly" in text or "unable to open" in text:
+        return "The database cannot be written or opened; check the folder's permissions."
+    if isinstance(error, OperationalError):
+        return "The database cannot be reached; check DATABASE_URL and that the server runs."
+    return f"The database refused the operation ({type(error.orig).__name__})."
+
+
+class FolderLock:
+    """One process owns a data folder; a second one is told so instead of damaging it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "mneme.lock"
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock until :meth:`release` or the end of the process.
+
+        Raises:
+            StorageError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = self._path.open("a+")
+        except OSError as error:
+            raise StorageError(
+                f"The data folder {self._path.parent} cannot be written ({error.strerror}); check MNEME_DATA_DIR."
+            ) from error
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                handle.close()
+                raise StorageError(
+                    f"Another Mneme is already running on {self._path.parent}; stop it first, or set MNEME_DATA_DIR to "
+                    "another folder."
+                ) from error
+        handle.seek(0)
+        handle.truncate()
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._file = handle
+
+    def release(self) -> None:
+        """Give the folder free; does nothing where it was not taken."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
