@@ -53,7 +53,7 @@ class Message(Base):
 
     __tablename__ = "messages"
     __table_args__ = (
-        Index("ix_messages_channel", "channel_id", "id"),
+        Index("ix_messages_channel", "channel_id", "created_ms"),
         Index("ix_messages_author", "author_id", "guild_id"),
         Index("ix_messages_queue", "index_state", "id"),
         Index("ix_messages_reply", "reply_to_id"),

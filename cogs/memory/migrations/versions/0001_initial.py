@@ -71,7 +71,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index("ix_messages_author", ["author_id", "guild_id"], unique=False)
-        batch_op.create_index("ix_messages_channel", ["channel_id", "id"], unique=False)
+        batch_op.create_index("ix_messages_channel", ["channel_id", "created_ms"], unique=False)
         batch_op.create_index(batch_op.f("ix_messages_guild_id"), ["guild_id"], unique=False)
         batch_op.create_index("ix_messages_queue", ["index_state", "id"], unique=False)
         batch_op.create_index("ix_messages_reply", ["reply_to_id"], unique=False)

@@ -1,0 +1,143 @@
+"""Forgetting: messages, channels, servers, people, and what has grown too old. When a call returns, it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Sequence
+
+from cogs.memory.records import JsonObject, PersonSummary
+from cogs.memory.repository_people import EVERYWHERE
+from cogs.memory.service_base import ServiceBase
+
+log = logging.getLogger(__name__)
+BATCH = 2000
+DAY_MS = 86_400_000
+
+
+class ForgettingMixin(ServiceBase):
+    """The part of the service that lets go."""
+
+    async def forget_messages(self, guild_id: int, message_ids: Sequence[int]) -> int:
+        """Delete messages from rows, keywords, vectors, index, snapshot and caches; they cannot come back.
+
+        Returns how many were stored. An id that was never stored is barred as well: its creation may be on its way.
+        """
+        return await asyncio.to_thread(self._forget, guild_id, list(message_ids))
+
+    def _forget(self, guild_id: int, message_ids: Collection[int]) -> int:
+        ids, count = list(message_ids), 0
+        for start in range(0, len(ids), BATCH):
+            part = ids[start : start + BATCH]
+            count += len(self.repository.delete(guild_id, part, lambda gone: self._drop_vectors(guild_id, gone)))
+            self._forget_cached(part)
+        if ids:
+            self._forget_reach()
+            self.repository.erase_traces()
+            self._loop_call(self.ingest.notify)
+        return count
+
+    def _drop_vectors(self, guild_id: int, message_ids: list[int]) -> None:
+        with self.slot.acquire() as loadout:
+            loadout.indexes.remove(guild_id, message_ids)
+
+    async def forget_channel(self, guild_id: int, channel_id: int, *, keep_record: bool = False) -> int:
+        """Delete a channel or thread with everything said in it and in its threads."""
+
+        def work() -> int:
+            count = self._forget(guild_id, self.repository.message_ids_where(guild_id, channel_ids=[channel_id]))
+            if not keep_record:
+                self.repository.drop_channels(guild_id, [channel_id])
+                self._inclusion.pop(guild_id, None)
+            return count
+
+        return await asyncio.to_thread(work)
+
+    async def forget_guild(self, guild_id: int) -> int:
+        """Delete a server with everything in it."""
+
+        def work() -> int:
+            count = self._forget(guild_id, self.repository.message_ids_where(guild_id))
+            with self.slot.acquire() as loadout:
+                loadout.indexes.drop_guild(guild_id)
+            self.repository.drop_guild(guild_id)
+            self._inclusion.pop(guild_id, None)
+            self._forget_reach()
+            self.repository.erase_traces()
+            return count
+
+        return await asyncio.to_thread(work)
+
+    async def guild_left(self, guild_id: int) -> None:
+        """Note that the bot left a server; it is forgotten when the grace period has passed."""
+        await asyncio.to_thread(self.repository.mark_left, guild_id, _now_ms())
+        if self.settings.guild_grace_days == 0:
+            await self.forget_guild(guild_id)
+
+    async def set_retention(self, guild_id: int, days: int | None) -> int:
+        """Keep messages of a server for ``days`` only, or for good; returns how many went at once."""
+        await asyncio.to_thread(self.repository.set_retention, guild_id, days)
+        return await asyncio.to_thread(self._expire, guild_id, days) if days is not None else 0
+
+    def _expire(self, guild_id: int, days: int) -> int:
+        cutoff = _now_ms() - days * DAY_MS
+        return self._forget(guild_id, self.repository.message_ids_where(guild_id, before_ms=cutoff))
+
+    async def _keep_house(self) -> None:
+        """Let go of what is too old and of servers that were left, now and then."""
+        while True:
+            for guild_id, days, left_ms in await asyncio.to_thread(self.repository.guild_rules):
+                if left_ms is not None and left_ms <= _now_ms() - self.settings.guild_grace_days * DAY_MS:
+                    await self.forget_guild(guild_id)
+                elif days is not None:
+                    await asyncio.to_thread(self._expire, guild_id, days)
+            await asyncio.sleep(600)
+
+    # -- people --------------------------------------------------------------------------------------------
+
+    async def opt_out(self, user_id: int, guild_id: int | None) -> int:
+        """Stop remembering a person, here or everywhere, and erase the past; returns how many messages went."""
+        # The record comes first: what arrives between the two steps is dropped instead of kept.
+        await asyncio.to_thread(self.repository.opt_out, user_id, EVERYWHERE if guild_id is None else guild_id)
+        return await self.forget_person(user_id, guild_id)
+
+    async def opt_in(self, user_id: int, guild_id: int | None) -> None:
+        """Take an opt-out back; what was erased stays erased."""
+        await asyncio.to_thread(self.repository.opt_in, user_id, EVERYWHERE if guild_id is None else guild_id)
+
+    async def is_opted_out(self, user_id: int, guild_id: int | None) -> bool:
+        """Return whether a person said stop, there or everywhere."""
+        return await asyncio.to_thread(
+            self.repository.is_opted_out, user_id, EVERYWHERE if guild_id is None else guild_id
+        )
+
+    async def forget_person(self, user_id: int, guild_id: int | None) -> int:
+        """Erase everything a person wrote, here or everywhere, and their id from what others wrote."""
+
+        def work() -> int:
+            guilds = self.repository.author_guilds(user_id) if guild_id is None else [guild_id]
+            count = sum(
+                self._forget(guild, self.repository.message_ids_where(guild, author_id=user_id)) for guild in guilds
+            )
+            changed = self.repository.drop_mentions(user_id, guild_id)
+            self._forget_cached(changed)
+            with self.slot.acquire() as loadout:
+                loadout.indexes.save()
+            self.repository.erase_traces()
+            self._loop_call(self.ingest.notify)
+            return count
+
+        return await asyncio.to_thread(work)
+
+    async def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
+        """Return everything stored that a person wrote."""
+        return await asyncio.to_thread(self.repository.export_person, user_id, guild_id)
+
+    async def stored_about(self, user_id: int, guild_id: int | None) -> PersonSummary:
+        """Return how much of a person is stored."""
+        return await asyncio.to_thread(self.repository.person_summary, user_id, guild_id)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,157 @@
+"""The durable queue: rows that wait in the table → batches → embed → vectors in the database and the index."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from cogs.memory.errors import MnemeError
+from cogs.memory.loadout import MODEL_ERRORS, Loadout
+from cogs.memory.repository import PendingMessage, Repository
+from cogs.memory.runtime import ModelSlot, Priority
+from cogs.memory.texts import embedding_text
+
+log = logging.getLogger(__name__)
+IDLE_SECONDS = 5.0
+RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+Progress = Callable[[str, float], Awaitable[None]]
+
+
+def _texts(items: Sequence[PendingMessage]) -> list[str]:
+    return [embedding_text(item.message, item.parent) for item in items]
+
+
+class IngestWorker:
+    """Drains the queue in the background; one task of the event loop, with all work on other threads."""
+
+    def __init__(self, repository: Repository, slot: ModelSlot[Loadout]) -> None:
+        self._repository = repository
+        self._slot = slot
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.batch_lock = asyncio.Lock()
+        self.last_error: str | None = None
+        self.embedded = 0
+
+    def start(self) -> None:
+        """Begin; what a crash left in the queue is done first."""
+        self._wake.set()
+        self._task = asyncio.create_task(self._run(), name="ingest")
+
+    def notify(self) -> None:
+        """Say that there is something new."""
+        self._idle.clear()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Wait until everything that was remembered is embedded and indexed."""
+        self.notify()
+        idle = asyncio.create_task(self._idle.wait())
+        running = [self._task] if self._task is not None else []
+        await asyncio.wait([idle, *running], return_when=asyncio.FIRST_COMPLETED)
+        if not idle.done():
+            idle.cancel()
+            assert self._task is not None
+            self._task.result()
+
+    async def stop(self) -> None:
+        """End between two batches; what waits stays in the table."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            self._wake.clear()
+            try:
+                while await self._batch():
+                    failures = 0
+            except (MnemeError, *MODEL_ERRORS) as error:
+                # Nothing is lost: the rows stay in the queue. The reason stands in /memory status until a batch works.
+                self.last_error = f"embedding waits: {error}"
+                log.warning("a batch could not be embedded and stays queued: %s", type(error).__name__, exc_info=error)
+                await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+                failures += 1
+                continue
+            self.last_error = None if failures == 0 else self.last_error
+            if not self._wake.is_set():
+                self._idle.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+            with self._slot.acquire() as loadout:
+                await asyncio.to_thread(loadout.indexes.save, due_only=True)
+
+    async def _batch(self) -> bool:
+        # A switch of profiles takes the same lock: no batch may end under models that are no longer in use.
+        async with self.batch_lock:
+            return await self._locked_batch()
+
+    async def _locked_batch(self) -> bool:
+        with self._slot.acquire() as loadout:
+            items = await asyncio.to_thread(self._repository.pending, loadout.profile.embed_batch)
+            if not items:
+                return False
+            await self._embed(loadout, items, mark_indexed=True)
+            self.last_error = None
+            return True
+
+    async def _embed(self, loadout: Loadout, items: Sequence[PendingMessage], *, mark_indexed: bool) -> None:
+        """Embed and store a batch; what fails by itself while others succeed leaves the queue."""
+        failed: list[PendingMessage] = []
+        error = await self._try(loadout, items, mark_indexed, failed)
+        if error is None:
+            return
+        if len(failed) == len(items):
+            raise error
+        # One message that no model can take must not hold up all others; it stays findable by keyword.
+        self.last_error = f"{len(failed)} message(s) could not be embedded: {error}"
+        log.warning("%d message(s) could not be embedded: %s", len(failed), [f.message.id for f in failed])
+        await asyncio.to_thread(self._repository.mark_failed, failed)
+
+    async def _try(
+        self, loadout: Loadout, items: Sequence[PendingMessage], mark_indexed: bool, failed: list[PendingMessage]
+    ) -> Exception | None:
+        """Embed a batch, halving it around what fails; return the last error, and append what failed."""
+        try:
+            vectors = await loadout.worker.run(
+                loadout.embedder.embed_passages, _texts(items), priority=Priority.BACKGROUND
+            )
+        except MODEL_ERRORS as error:
+            if len(items) == 1:
+                failed.extend(items)
+                return error
+            half = len(items) // 2
+            first = await self._try(loadout, items[:half], mark_indexed, failed)
+            second = await self._try(loadout, items[half:], mark_indexed, failed)
+            return second or first
+        write = partial(
+            self._repository.save_vectors,
+            loadout.embedder.model_key,
+            items,
+            vectors,
+            partial(loadout.indexes.add, items, vectors),
+            mark_indexed=mark_indexed,
+        )
+        self.embedded += await asyncio.to_thread(write)
+        return None
+
+    async def reembed(self, loadout: Loadout, progress: Progress | None) -> None:
+        """Make the vectors that a new embedder lacks, oldest first, while the old one goes on serving."""
+        key = loadout.embedder.model_key
+        total = await asyncio.to_thread(self._repository.count_without_vector, key)
+        done, after = 0, 0
+        while items := await asyncio.to_thread(
+            self._repository.without_vector, key, after, loadout.profile.embed_batch
+        ):
+            await self._embed(loadout, items, mark_indexed=False)
+            after = items[-1].message.id
+            done += len(items)
+            if progress is not None:
+                await progress(f"Making vectors anew: {done:,} of {max(total, done):,}", done / max(total, done))

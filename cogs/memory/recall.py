@@ -1,0 +1,207 @@
+"""Recall: the query is understood and embedded, candidates are found within the scope, fused, reranked."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cogs.memory.errors import BadRequest
+from cogs.memory.loadout import MODEL_ERRORS, Loadout
+from cogs.memory.query import QueryInfo, analyse, conversation_query
+from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
+from cogs.memory.runtime import DeadlineExceeded, Priority
+from cogs.memory.search import DEPTH, Candidates, find_candidates
+from cogs.memory.service_base import ServiceBase
+from cogs.memory.texts import body, candidate
+
+log = logging.getLogger(__name__)
+QUERY_CHARACTERS = 1000
+MAX_LIMIT = 50
+EXPLAIN_DEPTH = 1000
+AUTHORS_KNOWN = 500
+
+
+def checked_query(text: str) -> str:
+    """Return a query without control characters.
+
+    Raises:
+        BadRequest: nothing is left, or it is longer than :data:`QUERY_CHARACTERS`.
+    """
+    query = " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in text).split())
+    if not query:
+        raise BadRequest("Say what to look for: the query is empty.")
+    if len(query) > QUERY_CHARACTERS:
+        raise BadRequest(f"The query has {len(query):,} characters; shorten it to {QUERY_CHARACTERS:,} or fewer.")
+    return query
+
+
+class RecallMixin(ServiceBase):
+    """The part of the service that finds."""
+
+    async def recall(self, request: RecallRequest) -> RecallResult:
+        """Return what the memory holds on a query within the scope of its reader, the best first.
+
+        Raises:
+            BadRequest: the query is empty or too long, or the limit is not between 1 and 50.
+            StorageError: the database cannot be read.
+        """
+        if not 1 <= request.limit <= MAX_LIMIT:
+            raise BadRequest(f"The limit must lie between 1 and {MAX_LIMIT}.")
+        query = checked_query(request.query)
+        started = time.perf_counter()
+        now = request.asked_at or dt.datetime.now(dt.UTC)
+        names = await asyncio.to_thread(self.repository.authors, request.scope, "", AUTHORS_KNOWN)
+        wording = conversation_query(query, request.turns)
+        info = analyse(wording, [name for _, name in names], now)
+        with self.slot.acquire() as loadout:
+            result = await self._recall_with(loadout, request, info, started)
+        self.latency.add(result.seconds)
+        return result
+
+    async def similar(self, message_id: int, scope: Scope, limit: int = 10) -> RecallResult:
+        """Return messages that say something like one message, which itself is left out.
+
+        Raises:
+            BadRequest: the message is not remembered, or not within the scope; both read the same.
+        """
+        found = await asyncio.to_thread(self.repository.messages, [message_id], scope)
+        if message_id not in found or not body(found[message_id]):
+            raise BadRequest("This message is not in the memory, or holds no text to compare.")
+        text = checked_query(body(found[message_id])[:QUERY_CHARACTERS])
+        return await self.recall(
+            RecallRequest(text, scope, Filters(), limit=limit, exclude_ids=frozenset({message_id}))
+        )
+
+    async def _recall_with(
+        self, loadout: Loadout, request: RecallRequest, info: QueryInfo, started: float
+    ) -> RecallResult:
+        seconds: dict[str, float] = {}
+        vector, degraded = await self._embed_query(loadout, info.query, seconds)
+        depth = EXPLAIN_DEPTH if request.explain else max(DEPTH, request.limit)
+        found = await asyncio.to_thread(
+            find_candidates,
+            self.repository,
+            loadout.indexes,
+            info,
+            vector,
+            request.scope,
+            request.filters,
+            depth,
+            request.exclude_ids,
+        )
+        seconds.update(found.seconds)
+        hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused]
+        head = hits[: loadout.profile.candidates]
+        reranker = None
+        reranked: list[Hit] | None = None
+        if loadout.reranker is not None and head:
+            before = time.perf_counter()
+            reranked, problem = await self._rerank(loadout, info.query, head, found)
+            seconds["rerank"] = time.perf_counter() - before
+            degraded = problem or degraded
+            if reranked is not None:
+                reranker = loadout.reranker.name
+        elif loadout.reranker is None:
+            degraded = degraded or self._without_reranker(loadout)
+        seconds["recall"] = time.perf_counter() - started
+        ordered = hits if reranked is None else [*reranked, *hits[len(head) :]]
+        shown = [
+            hit
+            for hit in (ordered if reranked is None else reranked)
+            if hit.rerank_score is None or hit.rerank_score >= loadout.profile.min_score
+        ]
+        reach = await asyncio.to_thread(self._reach_of, request.scope) if not shown else Reach(0, 0, None)
+        return RecallResult(
+            hits=tuple(shown[: request.limit]),
+            reach=reach,
+            profile=loadout.profile.name,
+            reranker=reranker,
+            degraded=degraded,
+            seconds=seconds,
+            stages=_stages(found, ordered) if request.explain else {},
+        )
+
+    def _without_reranker(self, loadout: Loadout) -> str | None:
+        if loadout.problem is not None:
+            return "The reranker is not available, so these are in the order of the first search."
+        return f"The profile {loadout.profile.name} has no reranker; these are in the order of the first search."
+
+    async def _embed_query(
+        self, loadout: Loadout, query: str, seconds: dict[str, float]
+    ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
+        before = time.perf_counter()
+        try:
+            vector = await loadout.worker.run(
+                loadout.embedder.embed_query,
+                query,
+                priority=Priority.INTERACTIVE,
+                deadline=loadout.profile.deadline_ms / 1000,
+            )
+        except DeadlineExceeded:
+            self.last_recall_error = "the embedder missed its deadline"
+        except MODEL_ERRORS as error:
+            self.last_recall_error = f"the embedder failed: {error}"
+            log.warning("the query could not be embedded", exc_info=error)
+        else:
+            seconds["embed"] = time.perf_counter() - before
+            return vector, None
+        return None, "The search by meaning is not available at the moment; these were found by their words."
+
+    async def _rerank(
+        self, loadout: Loadout, query: str, head: list[Hit], found: Candidates
+    ) -> tuple[list[Hit] | None, str | None]:
+        """Return the hits in the reranker's order, or None and the sentence that tells the reader why not."""
+        assert loadout.reranker is not None
+        candidates = [
+            candidate(
+                hit.message, None if hit.message.reply_to_id is None else found.parents.get(hit.message.reply_to_id)
+            )
+            for hit in head
+        ]
+        seconds = loadout.profile.deadline_ms / 1000
+        try:
+            scored = await loadout.worker.run(
+                loadout.reranker.rerank_results,
+                query,
+                candidates,
+                loadout.reranker.score_field,
+                priority=Priority.INTERACTIVE,
+                deadline=seconds,
+            )
+        except DeadlineExceeded:
+            self.last_recall_error = f"the reranker {loadout.reranker.name} missed its deadline of {seconds:g} s"
+            return None, (
+                f"The reranker took longer than {seconds:g} s, so these are in the order of the first search."
+            )
+        except MODEL_ERRORS as error:
+            self.last_recall_error = f"the reranker {loadout.reranker.name} failed: {error}"
+            log.warning("the reranker failed", exc_info=error)
+            return None, "The reranker failed, so these are in the order of the first search."
+        by_id = {hit.message.id: hit for hit in head}
+        return [
+            replace(
+                by_id[c["id"]],
+                rerank_score=c["rerank_score"],
+                raw_score=c["rerank_raw"],
+                evidence=c["evidence"],
+                contribution=c["contribution"],
+            )
+            for c in scored
+        ], None
+
+
+def _stages(found: Candidates, ordered: list[Hit]) -> dict[str, list[tuple[int, float]]]:
+    return {
+        "keyword": found.keyword,
+        "semantic": found.semantic,
+        "fused": [(f.message_id, f.score) for f in found.fused],
+        "reranked": [
+            (hit.message.id, hit.fused_score if hit.rerank_score is None else hit.rerank_score) for hit in ordered
+        ],
+    }

@@ -1,0 +1,230 @@
+"""RerankerService: profile → one of ``rerankers/``, batches, cache, and ``rerank_score`` on every candidate."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cogs.memory.profiles import MemoryProfile
+from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, RerankerUnavailable, Score
+from cogs.memory.rerankers.registry import load_reranker, load_specs
+from config.settings import CONFIG_DIR, PROJECT_DIR
+
+CACHE_ENTRIES = 50_000
+CacheKey = tuple[str, bytes, bytes]
+
+
+class ScoreCache:
+    """Scores that were computed before, bounded; an edit or a deletion drops what was computed from the message."""
+
+    def __init__(self, entries: int = CACHE_ENTRIES) -> None:
+        self._entries = entries
+        self._scores: OrderedDict[CacheKey, Score] = OrderedDict()
+        self._by_message: dict[int, set[CacheKey]] = {}
+        self._message_of: dict[CacheKey, int] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def get(self, key: CacheKey) -> Score | None:
+        """Return a score, and keep it longer."""
+        with self._lock:
+            score = self._scores.get(key)
+            if score is not None:
+                self._scores.move_to_end(key)
+            return score
+
+    def put(self, key: CacheKey, score: Score, message_id: int | None) -> None:
+        """Keep a score; the oldest goes where there is no room."""
+        with self._lock:
+            self._scores[key] = score
+            self._scores.move_to_end(key)
+            if message_id is not None:
+                self._message_of[key] = message_id
+                self._by_message.setdefault(message_id, set()).add(key)
+            while len(self._scores) > self._entries:
+                self._drop(next(iter(self._scores)))
+
+    def drop_messages(self, message_ids: Collection[int]) -> None:
+        """Forget everything that was computed from these messages."""
+        with self._lock:
+            for message_id in message_ids:
+                for key in list(self._by_message.get(message_id, ())):
+                    self._drop(key)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._scores.clear()
+            self._by_message.clear()
+            self._message_of.clear()
+
+    def _drop(self, key: CacheKey) -> None:
+        self._scores.pop(key, None)
+        message_id = self._message_of.pop(key, None)
+        if message_id is not None:
+            keys = self._by_message[message_id]
+            keys.discard(key)
+            if not keys:
+                del self._by_message[message_id]
+
+
+class RerankerService:
+    """Rescores candidates with the reranker of a profile.
+
+    ``profile`` says where and how it runs, ``reranker_model`` names an entry of ``config/rerankers.yaml`` or a local
+    folder. Nothing is loaded before :meth:`load` or the first call. Not thread-safe: the device's worker calls it.
+    """
+
+    def __init__(
+        self,
+        profile: MemoryProfile,
+        reranker_model: str,
+        *,
+        specs: Mapping[str, RerankerSpec] | None = None,
+        options: LoadOptions | None = None,
+        cache: ScoreCache | None = None,
+    ) -> None:
+        specs = load_specs(CONFIG_DIR / "rerankers.yaml") if specs is None else specs
+        if reranker_model not in specs:
+            raise RerankerUnavailable(
+                f"There is no reranker {reranker_model!r} in rerankers.yaml; `python bot.py models list` shows them."
+            )
+        self.profile = profile
+        self.spec = specs[reranker_model]
+        self.cache = cache if cache is not None else ScoreCache()
+        models_dir = PROJECT_DIR / "data" / "runtime" / "models"
+        self._options = options if options is not None else profile.load_options(models_dir)
+        self._reranker: Reranker | None = None
+
+    @property
+    def name(self) -> str:
+        """The reranker's name in ``rerankers.yaml``."""
+        return self.spec.name
+
+    @property
+    def score_field(self) -> str:
+        """The candidate's field that this format judges: its bare ``content``, or ``rendered`` with who and when."""
+        return str(self.spec.options.get("score_field", "rendered"))
+
+    def load(self) -> None:
+        """Load the model.
+
+        Raises:
+            RerankerUnavailable: it is not here, incomplete, or cannot run on this machine.
+        """
+        if self._reranker is None:
+            self._reranker = load_reranker(self.spec, self._options)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._reranker is not None:
+            self._reranker.close()
+            self._reranker = None
+
+    def rerank_results(
+        self,
+        query: str,
+        candidates: list[dict[str, Any]],
+        score_field: str = "content",
+        top_k: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return a new list of copies, sorted by ``rerank_score``, the best first; equal scores keep their order.
+
+        Each copy gains ``rerank_score`` (a probability), ``rerank_raw`` (the format's own number), and ``evidence``
+        and ``contribution`` where the format has them. The given dictionaries are left as they are.
+
+        Raises:
+            RerankerUnavailable: the model cannot be loaded. An error of the model itself passes through: a failed
+                rerank has no scores, and never the score 0.
+        """
+        scores = self._compute_rerank_scores(query, candidates, score_field)
+        scored = [
+            {
+                **candidate,
+                "rerank_score": score.probability,
+                "rerank_raw": score.raw,
+                "evidence": score.evidence,
+                "contribution": score.contribution,
+            }
+            for candidate, score in zip(candidates, scores, strict=True)
+        ]
+        scored.sort(key=lambda candidate: -candidate["rerank_score"])
+        return scored if top_k is None else scored[:top_k]
+
+    def explain(self, query: str, candidates: Sequence[dict[str, Any]], score_field: str = "content") -> list[Score]:
+        """Return the scores of candidates that were reranked, with evidence where the format generates it."""
+        self.load()
+        assert self._reranker is not None
+        documents = [to_document(candidate, score_field) for candidate in candidates]
+        scores = [Score(candidate["rerank_score"], candidate["rerank_raw"]) for candidate in candidates]
+        return self._reranker.explain(query, documents, scores)
+
+    def _compute_rerank_scores(
+        self, query: str, candidates: Sequence[Mapping[str, Any]], score_field: str = "content"
+    ) -> list[Score]:
+        """Format, tokenize and score, a bounded batch at a time; what was scored before comes from the cache."""
+        self.load()
+        assert self._reranker is not None
+        documents = [to_document(candidate, score_field) for candidate in candidates]
+        keys = [self._key(query, document) for document in documents]
+        scores = [self.cache.get(key) for key in keys]
+        missing = [i for i, score in enumerate(scores) if score is None]
+        if missing:
+            fresh = self._reranker.score(query, [documents[i] for i in missing])
+            if len(fresh) != len(missing):
+                raise RuntimeError(f"{self.name} returned {len(fresh)} scores for {len(missing)} documents")
+            for i, score in zip(missing, fresh, strict=True):
+                scores[i] = score
+                self.cache.put(keys[i], score, documents[i].message_id)
+        return [score for score in scores if score is not None]
+
+    def _key(self, query: str, document: Document) -> CacheKey:
+        spec = self.spec
+        model = f"{spec.name}@{spec.revision}#{spec.instruction}#{self._options.dtype}"
+        seen = repr(
+            (
+                document.text,
+                document.author,
+                document.timestamp,
+                document.context,
+                document.kind,
+                document.start,
+                document.end,
+                document.images,
+            )
+        )
+        return (
+            model,
+            hashlib.blake2b(query.encode(errors="replace"), digest_size=16).digest(),
+            hashlib.blake2b(seen.encode(errors="replace"), digest_size=16).digest(),
+        )
+
+
+def to_document(candidate: Mapping[str, Any], score_field: str) -> Document:
+    """Return what a format may render of a candidate; ``score_field`` names its text.
+
+    Raises:
+        KeyError: the candidate has no such field.
+    """
+    timestamp = candidate.get("timestamp")
+    if isinstance(timestamp, str):
+        timestamp = dt.datetime.fromisoformat(timestamp)
+    return Document(
+        text=str(candidate[score_field]),
+        author=candidate.get("author"),
+        channel=candidate.get("channel"),
+        timestamp=timestamp,
+        start=candidate.get("start", timestamp),
+        end=candidate.get("end"),
+        kind=candidate.get("kind"),
+        context=candidate.get("context"),
+        images=tuple(Path(image) for image in candidate.get("images", ())),
+        message_id=candidate.get("id"),
+    )

@@ -1,0 +1,98 @@
+"""The search: semantic and keyword candidates within a scope, fused into one order, with the rows they stand for.
+
+Synchronous; the service runs it on a thread. The scope is a parameter of every step, never a filter on results.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from cogs.memory.fusion import Fused, fuse
+from cogs.memory.indexes import GuildIndexes
+from cogs.memory.keywords import keyword_query
+from cogs.memory.query import QueryInfo
+from cogs.memory.records import Filters, Scope, StoredMessage
+from cogs.memory.repository import Repository
+
+DEPTH = 150
+"""Candidates of each stage: enough that the reranker's 50 are rarely limited by one of them."""
+
+
+@dataclass
+class Candidates:
+    """What the first stage found, best first, with the rows; ``seconds`` by stage."""
+
+    keyword: list[tuple[int, float]]
+    semantic: list[tuple[int, float]]
+    fused: list[Fused]
+    messages: dict[int, StoredMessage]
+    parents: dict[int, StoredMessage]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def find_candidates(
+    repository: Repository,
+    indexes: GuildIndexes,
+    info: QueryInfo,
+    vector: npt.NDArray[np.float32] | None,
+    scope: Scope,
+    filters: Filters,
+    depth: int = DEPTH,
+    exclude: frozenset[int] = frozenset(),
+) -> Candidates:
+    """Return the candidates for a query within a scope.
+
+    ``vector`` has shape (dim,), or is None where the query could not be embedded: then keywords alone decide.
+    """
+    started = time.perf_counter()
+    keyword = repository.keyword_candidates(keyword_query(info.query), scope, filters, depth)
+    after_keyword = time.perf_counter()
+    semantic = _semantic(repository, indexes, vector, scope, filters, depth)
+    after_semantic = time.perf_counter()
+    ids = {i for i, _ in keyword} | {i for i, _ in semantic}
+    messages = repository.messages(ids - exclude, scope)
+    parents = repository.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
+    # An id without a row was deleted a moment ago: it is left out here, and never removed from an index by a search.
+    keyword = [(i, score) for i, score in keyword if i in messages]
+    semantic = [(i, score) for i, score in semantic if i in messages]
+    fused = fuse(info, keyword, semantic, messages)
+    return Candidates(
+        keyword,
+        semantic,
+        fused,
+        messages,
+        parents,
+        {
+            "keyword": after_keyword - started,
+            "semantic": after_semantic - after_keyword,
+            "fuse": time.perf_counter() - after_semantic,
+        },
+    )
+
+
+def _semantic(
+    repository: Repository,
+    indexes: GuildIndexes,
+    vector: npt.NDArray[np.float32] | None,
+    scope: Scope,
+    filters: Filters,
+    depth: int,
+) -> list[tuple[int, float]]:
+    if vector is None:
+        return []
+    allowed = repository.allowed_ids(scope, filters)
+    found: list[tuple[int, float]] = []
+    for guild_id, channel_ids in scope.channels.items():
+        if channel_ids:
+            found.extend(indexes.store(guild_id).search(vector, channel_ids, depth, allowed))
+    return best(found, depth)
+
+
+def best(scored: Sequence[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
+    """Return the ``limit`` best of ``(id, score)``; of equal scores the newer message first."""
+    return sorted(scored, key=lambda pair: (-pair[1], -pair[0]))[:limit]

@@ -1,0 +1,59 @@
+"""What the parts of :class:`cogs.memory.service.MemoryService` share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from cogs.memory.ingest import IngestWorker
+from cogs.memory.latency import Latency
+from cogs.memory.loadout import Loadout
+from cogs.memory.records import Reach, Scope
+from cogs.memory.repository import Repository
+from cogs.memory.runtime import ModelSlot
+from config.settings import Settings
+
+Inclusion = dict[int, tuple[int | None, bool | None]]
+
+
+class ServiceBase:
+    """The state of the service, and the caches that forgetting must reach."""
+
+    def __init__(self, settings: Settings, repository: Repository) -> None:
+        self.settings = settings
+        self.repository = repository
+        self.latency = Latency()
+        self.last_recall_error: str | None = None
+        self.tokens_saved = 0
+        self.slot: ModelSlot[Loadout]
+        self.ingest: IngestWorker
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reach: dict[int, tuple[int, int] | None] = {}
+        self._inclusion: dict[int, Inclusion] = {}
+
+    def _loop_call(self, callback: Callable[[], None]) -> None:
+        """Call something of the event loop from a worker thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)
+
+    def _forget_cached(self, message_ids: Collection[int]) -> None:
+        """Drop what was computed from messages and is kept in memory."""
+        if message_ids:
+            with self.slot.acquire() as loadout:
+                loadout.cache.drop_messages(message_ids)
+
+    def _forget_reach(self) -> None:
+        self._reach.clear()
+
+    def _included(self, guild_id: int, channel_id: int) -> bool:
+        """Return whether a channel is remembered: its own word, its parent's, or the setting."""
+        known = self._inclusion.get(guild_id)
+        if known is None or channel_id not in known:
+            known = self._inclusion[guild_id] = self.repository.inclusion(guild_id)
+        parent, included = known.get(channel_id, (None, None))
+        if included is None and parent is not None:
+            included = known.get(parent, (None, None))[1]
+        return self.settings.remember == "all" if included is None else included
+
+    def _reach_of(self, scope: Scope) -> Reach:
+        raise NotImplementedError
