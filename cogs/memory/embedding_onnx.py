@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import tempfile
@@ -51,22 +50,22 @@ def _export(folder: Path) -> bytes:
         folder, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
     ).eval()
     ids = torch.tensor([[101, 7592, 102], [101, 102, 0]])
-    buffer = io.BytesIO()
     axes = {"input_ids": {0: "batch", 1: "tokens"}, "attention_mask": {0: "batch", 1: "tokens"}}
     # The tracer warns about branches on shapes; the test compares the graph with the model over many shapes.
-    with torch.no_grad(), warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as scratch, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        path = Path(scratch) / "encoder.onnx"
         torch.onnx.export(
             _MeanPooled(encoder),
             (ids, (ids != 0).long()),
-            buffer,
+            path,
             input_names=["input_ids", "attention_mask"],
             output_names=["embedding"],
             dynamic_axes={**axes, "embedding": {0: "batch"}},
             opset_version=17,
             dynamo=False,
         )
-    return buffer.getvalue()
+        return path.read_bytes()
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

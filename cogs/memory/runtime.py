@@ -1,0 +1,267 @@
+"""The worker that owns a device: priorities, deadlines, out-of-memory, and the hot switch of models."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+
+class Priority(IntEnum):
+    """Who waits for a result: a person, or nobody in particular. The smaller number goes first."""
+
+    INTERACTIVE = 0
+    BACKGROUND = 1
+
+
+class DeadlineExceeded(RuntimeError):
+    """The work was not done in time; its result, should it still come, is dropped."""
+
+
+class DeviceOutOfMemory(RuntimeError):
+    """The device has no memory left for the work; a smaller batch may succeed."""
+
+
+class WorkerClosed(RuntimeError):
+    """The worker has been closed; nothing more runs on its device."""
+
+
+@dataclass(order=True)
+class _Job:
+    priority: Priority
+    number: int
+    call: Callable[[], Any] = field(compare=False)
+    loop: asyncio.AbstractEventLoop = field(compare=False)
+    future: asyncio.Future[Any] = field(compare=False)
+    expires_at: float | None = field(compare=False)
+
+    def is_wanted(self) -> bool:
+        expired = self.expires_at is not None and time.monotonic() >= self.expires_at
+        return not expired and not self.future.done()
+
+    def settle(self, result: Any, error: BaseException | None) -> None:
+        """Give the outcome to the waiter, if it still waits."""
+
+        def deliver() -> None:
+            if self.future.done():
+                return
+            if error is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(error)
+
+        try:
+            self.loop.call_soon_threadsafe(deliver)
+        except RuntimeError:
+            # The waiter's loop has been closed: nobody is left to tell.
+            log.debug("a result came after its event loop had ended")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    """``busy_for`` is how long the running call has taken, in seconds; ``None`` where the device is idle."""
+
+    name: str
+    alive: bool
+    queued: int
+    busy_for: float | None
+    completed: int
+    failed: int
+    last_error: str | None
+
+
+def _nothing() -> None:
+    """Stand in for work that nobody waits for any longer."""
+
+
+class DeviceWorker:
+    """One thread that owns one device. Everything that touches a model runs here, one call at a time."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._jobs: list[_Job] = []
+        self._numbers = itertools.count()
+        self._condition = threading.Condition()
+        self._closed = False
+        self._busy_since: float | None = None
+        self._completed = 0
+        self._failed = 0
+        self._last_error: str | None = None
+        # A daemon: a call that hangs for ever must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
+        self._thread.start()
+
+    async def run(
+        self,
+        call: Callable[..., R],
+        *args: Any,
+        priority: Priority = Priority.INTERACTIVE,
+        deadline: float | None = None,
+    ) -> R:
+        """Run ``call(*args)`` on the device's thread and return its result, or raise what it raises.
+
+        ``deadline`` is in seconds from now, waiting included. A call that runs cannot be interrupted, but nobody waits
+        for it any longer; one that still waits is never started. Cancelling the waiter drops its work likewise.
+
+        Raises:
+            DeadlineExceeded: the deadline passed first.
+            DeviceOutOfMemory: the call ran out of memory, on the device or off it.
+            WorkerClosed: the worker is closed, or closed while this waited.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        expires_at = None if deadline is None else time.monotonic() + deadline
+        job = _Job(priority, next(self._numbers), lambda: call(*args), loop, future, expires_at)
+        with self._condition:
+            if self._closed:
+                raise WorkerClosed(f"the worker of {self.name} is closed")
+            heapq.heappush(self._jobs, job)
+            self._condition.notify()
+        try:
+            async with asyncio.timeout(deadline) as limit:
+                return await future
+        except TimeoutError as error:
+            if limit.expired():
+                raise DeadlineExceeded(f"not done within {deadline:g} seconds") from None
+            raise error  # the call's own
+        finally:
+            if not future.done():
+                future.cancel()
+                job.call = _nothing  # its arguments must not wait in the queue behind a call that hangs
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            result: Any = None
+            error: Exception | None = None
+            try:
+                result = job.call()
+            except (torch.OutOfMemoryError, MemoryError) as raised:
+                error = DeviceOutOfMemory(f"{self.name} has no memory left for this: {raised}")
+                error.__cause__ = raised
+            except BaseException as raised:  # noqa: BLE001 - it is passed on whole to whoever waits for the result
+                # A future refuses StopIteration, and an exit that a library asks for must not end the worker.
+                fits = isinstance(raised, Exception) and not isinstance(raised, StopIteration)
+                error = raised if fits else RuntimeError(f"a model raised {raised!r}")
+            with self._condition:
+                self._busy_since = None
+                self._completed += error is None
+                self._failed += error is not None
+                if error is not None:
+                    self._last_error = f"{type(error).__name__}: {error}"
+            job.settle(result, error)
+            del job, result, error  # an idle worker must not hold on to a batch, nor to the frames of an error
+
+    def _next(self) -> _Job | None:
+        with self._condition:
+            while True:
+                while self._jobs:
+                    job = heapq.heappop(self._jobs)
+                    if job.is_wanted():
+                        self._busy_since = time.monotonic()
+                        return job
+                if self._closed:
+                    return None
+                self._condition.wait()
+
+    def health(self) -> WorkerHealth:
+        """Return what the worker is doing; a large ``busy_for`` is a call that hangs."""
+        with self._condition:
+            return WorkerHealth(
+                name=self.name,
+                alive=self._thread.is_alive(),
+                queued=sum(job.is_wanted() for job in self._jobs),
+                busy_for=None if self._busy_since is None else time.monotonic() - self._busy_since,
+                completed=self._completed,
+                failed=self._failed,
+                last_error=self._last_error,
+            )
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Start nothing more, and wait for the running call; return whether it ended within ``timeout`` seconds.
+
+        Whoever waits for queued work gets :class:`WorkerClosed`.
+        """
+        with self._condition:
+            self._closed = True
+            waiting, self._jobs = self._jobs, []
+            self._condition.notify()
+        for job in waiting:
+            job.settle(None, WorkerClosed(f"the worker of {self.name} was closed"))
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+
+class Closable(Protocol):
+    """Something with memory to give back."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+M = TypeVar("M", bound=Closable)
+
+
+@dataclass
+class _Held(Generic[M]):
+    model: M
+    users: int = 0
+    retired: bool = False
+
+
+class ModelSlot(Generic[M]):
+    """The model in use. A swap lets requests in flight finish on the old one, which is closed when the last leaves.
+
+    ``close_model`` says how the last to leave closes it, by default by calling ``close()`` where it stands; pass a
+    function where closing takes long and the last to leave may be the event loop.
+    """
+
+    def __init__(self, model: M, close_model: Callable[[M], None] | None = None) -> None:
+        self._held = _Held(model)
+        self._lock = threading.Lock()
+        self._close_model = close_model or (lambda model: model.close())
+
+    @property
+    def current(self) -> M:
+        """The model that new requests get; only to look at, for it may be closed once swapped."""
+        return self._held.model
+
+    @contextmanager
+    def acquire(self) -> Iterator[M]:
+        """Hold the current model for one request; it stays open until the end of the ``with`` block."""
+        with self._lock:
+            held = self._held
+            held.users += 1
+        try:
+            yield held.model
+        finally:
+            self._leave(held)
+
+    def _leave(self, held: _Held[M]) -> None:
+        with self._lock:
+            held.users -= 1
+            last = held.retired and held.users == 0
+        if last:
+            self._close_model(held.model)
+
+    def swap(self, model: M) -> None:
+        """Give new requests ``model``; the old one is closed at once where nobody uses it."""
+        with self._lock:
+            old, self._held = self._held, _Held(model)
+            old.retired = True
+            unused = old.users == 0
+        if unused:
+            self._close_model(old.model)
