@@ -61,6 +61,11 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data_dir / 'mneme.db'}"
 
     @property
+    def data_dir_was_set(self) -> bool:
+        """Whether the operator chose the data folder."""
+        return "data_dir" in self.model_fields_set
+
+    @property
     def trusted_models(self) -> frozenset[str]:
         """The models whose own code the operator allows to run, by name."""
         return frozenset(name.strip() for name in self.trust_remote_code.split(",") if name.strip())
@@ -79,5 +84,6 @@ def load_settings(**overrides: object) -> Settings:
         field = str(first["loc"][0]) if first["loc"] else "a setting"
         name = field if field.isupper() else f"MNEME_{field.upper()}"
         raise SettingsError(
-            f"{name} cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}. Correct it in the environment or in .env."
+            f"{name} cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}. "
+            "Correct it in the environment or in .env."
         ) from None

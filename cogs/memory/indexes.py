@@ -23,12 +23,15 @@ SNAPSHOT_SECONDS = 60.0
 class GuildIndexes:
     """The indexes of one embedder. Safe to call from any thread; never on the event loop."""
 
-    def __init__(self, repository: Repository, model_key: str, dim: int, directory: Path, kind: str) -> None:
+    def __init__(
+        self, repository: Repository, model_key: str, dim: int, directory: Path, kind: str, *, snapshots: bool = True
+    ) -> None:
         self.model_key = model_key
         self.dim = dim
         self._repository = repository
         self._directory = directory / re.sub(r"[^A-Za-z0-9.-]+", "_", model_key)
         self._kind = kind
+        self._snapshots = snapshots  # off where another process owns the files
         self._stores: dict[int, FaissStore] = {}
         self._changed: dict[int, float] = {}
         self._lock = threading.RLock()
@@ -49,7 +52,8 @@ class GuildIndexes:
 
     def _open(self, guild_id: int) -> FaissStore:
         store = FaissStore(self.dim, self._directory / str(guild_id), kind=self._kind, model_key=self.model_key)
-        store.load()
+        if self._snapshots:
+            store.load()
         known_ids, known_seqs = store.known()
         ids, seqs = self._repository.vector_rows(guild_id, self.model_key)
         truth = dict(zip(ids.tolist(), seqs.tolist(), strict=True))
@@ -103,6 +107,8 @@ class GuildIndexes:
 
     def save(self, *, due_only: bool = False) -> None:
         """Write the snapshots of changed indexes; all, or those that have waited long enough."""
+        if not self._snapshots:
+            return
         now = time.monotonic()
         with self._lock:
             due = [g for g, since in self._changed.items() if not due_only or now - since >= SNAPSHOT_SECONDS]

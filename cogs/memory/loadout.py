@@ -54,6 +54,7 @@ class LoadoutFactory:
     repository: Repository
     data_dir: Path
     specs: dict[str, RerankerSpec]
+    snapshots: bool = True
 
     def load(self, profile: MemoryProfile, worker: DeviceWorker, *, tolerate_reranker: bool) -> Loadout:
         """Load a profile's embedder, then its reranker.
@@ -84,6 +85,11 @@ class LoadoutFactory:
                     embedder.close()
                     raise ProfileError(f"The profile {profile.name} cannot be used: {problem}") from error
         indexes = GuildIndexes(
-            self.repository, embedder.model_key, embedder.dim, self.data_dir / "indexes", profile.index
+            self.repository,
+            embedder.model_key,
+            embedder.dim,
+            self.data_dir / "indexes",
+            profile.index,
+            snapshots=self.snapshots,
         )
         return Loadout(profile, embedder, reranker, worker, indexes, cache, problem)

@@ -53,11 +53,12 @@ class Repository(SearchRows, PeopleRows, GuildRows):
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def save(self, messages: Sequence[IncomingMessage]) -> Saved:
+    def save(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> Saved:
         """Commit new and changed messages, their keywords and their place in the queue, in one transaction.
 
         Deleted messages and opted-out people are dropped inside the same transaction, so that neither a late event
-        nor a race brings them back. An older version than the stored one is ignored.
+        nor a race brings them back. An older version than the stored one is ignored. ``mark_seen`` moves the channels'
+        watermarks; it is off while older messages are still being fetched.
         """
         if not messages:
             return Saved()
@@ -100,7 +101,8 @@ class Repository(SearchRows, PeopleRows, GuildRows):
             newest: dict[int, int] = {}
             for message in latest.values():
                 newest[message.channel_id] = max(newest.get(message.channel_id, 0), message.id)
-            self._mark_seen(db, newest)
+            if mark_seen:
+                self._mark_seen(db, newest)
         return Saved(tuple(row["id"] for row in new), tuple(row["id"] for row in changed))
 
     def _forget_derived(self, db: sa.Connection, message_ids: Collection[int]) -> None:
@@ -173,6 +175,13 @@ class Repository(SearchRows, PeopleRows, GuildRows):
                 raw = connection.connection.driver_connection
                 assert raw is not None
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def rewrite_keywords(self, message_ids: Collection[int]) -> None:
+        """Index the keywords of messages anew from their rows."""
+        with self.writing() as db:
+            rows = db.execute(sa.select(MESSAGES).where(MESSAGES.c.id.in_(self.ids(message_ids)))).mappings().all()
+            self.delete_keywords(db, [row["id"] for row in rows])
+            self.write_keywords(db, [(r["id"], _keyword_body(dict(r)), keyword_text(r["author_name"])) for r in rows])
 
     # -- the queue and the vectors -------------------------------------------------------------------------
 

@@ -49,7 +49,9 @@ class MemoryService(RecallMixin, ForgettingMixin):
         self.profile_table = profile_rules.load_profiles(settings.profiles_file)
         self.machine = Machine.detect()
         self._lock = lock
-        self._factory = LoadoutFactory(repository, settings.data_dir, load_specs(settings.rerankers_file))
+        self._factory = LoadoutFactory(
+            repository, settings.data_dir, load_specs(settings.rerankers_file), snapshots=lock is not None
+        )
         self._workers: dict[str, DeviceWorker] = {}
         self._started = time.monotonic()
         self._switching = asyncio.Lock()
@@ -154,24 +156,29 @@ class MemoryService(RecallMixin, ForgettingMixin):
         if channels:
             await asyncio.to_thread(self.repository.upsert_channels, channels)
 
+    async def guild_ids(self) -> list[int]:
+        """Return every server that is remembered."""
+        return await asyncio.to_thread(self.repository.guild_ids)
+
     async def channels(self, guild_id: int) -> list[ChannelInfo]:
         """Return the channels and threads of a server that the memory knows."""
         return await asyncio.to_thread(self.repository.channels, guild_id)
 
-    async def remember(self, messages: Sequence[IncomingMessage]) -> int:
+    async def remember(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> int:
         """Commit messages and return; they are embedded in the background. Returns how many are new or changed.
 
         Messages of channels that are not remembered, of people who opted out and of deleted ids are dropped.
+        ``mark_seen`` is off for messages that arrive while older ones of their channel are still being fetched.
 
         Raises:
             StorageError: nothing was written.
         """
-        saved = await asyncio.to_thread(self._remember, messages)
+        saved = await asyncio.to_thread(self._remember, messages, mark_seen)
         return saved
 
-    def _remember(self, messages: Sequence[IncomingMessage]) -> int:
+    def _remember(self, messages: Sequence[IncomingMessage], mark_seen: bool = True) -> int:
         wanted = [m for m in messages if self._included(m.guild_id, m.channel_id)]
-        saved = self.repository.save(wanted)
+        saved = self.repository.save(wanted, mark_seen=mark_seen)
         self._forget_cached(saved.changed)
         for message in wanted:
             self._reach.pop(message.channel_id, None)

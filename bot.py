@@ -1,0 +1,27 @@
+"""Mneme's entry point: it mounts each area's command line; settings and services are built where a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cogs.memory import cli
+
+app = typer.Typer(
+    name="mneme",
+    help="A Discord bot that remembers: it finds what was said by meaning and answers with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+cli.mount(app)
+
+
+def main() -> None:
+    """Run a command; what a person can mend ends in one sentence and exit code 2."""
+    sys.exit(cli.guarded(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The shell's way in. Heavy imports stand inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from cogs.memory.errors import BadRequest, MnemeError
+from config.settings import PROJECT_DIR, Settings, SettingsError, load_settings
+
+USAGE_ERROR = 2
+SAMPLE = PROJECT_DIR / "data" / "sample"
+errors = Console(stderr=True, highlight=False)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+def guarded(app: typer.Typer) -> int:
+    """Run the command line; return its exit code, with one sentence for what a person can mend."""
+    try:
+        result = app(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except (MnemeError, SettingsError) as error:
+        errors.print(str(error), style="red", markup=False)
+        return USAGE_ERROR
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return USAGE_ERROR
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return 130
+
+
+def configure_logging(settings: Settings) -> None:
+    """Log to standard error; libraries only where they warn."""
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    for noisy in ("httpx", "httpx2", "openai", "alembic", "transformers", "sentence_transformers", "faiss", "discord"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def quiet_libraries() -> None:
+    """Keep model libraries off the network and off the terminal; said before they are imported."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def run_async(work: Coroutine[Any, Any, int | None]) -> int:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(work) or 0
+
+
+def prepared(**overrides: object) -> Settings:
+    """Return the settings, with logging and libraries set up accordingly."""
+    settings = load_settings(**overrides)
+    quiet_libraries()
+    configure_logging(settings)
+    return settings
+
+
+def mount(app: typer.Typer) -> None:
+    """Add every area's commands."""
+    for command, name in (
+        (run, "run"),
+        (console, "console"),
+        (import_exports, "import"),
+        (recall, "recall"),
+        (profiles, "profiles"),
+        (doctor, "doctor"),
+    ):
+        app.command(name)(command)
+
+
+def run() -> int:
+    """Run the Discord bot where DISCORD_TOKEN is set; else try the memory in this terminal with the sample server."""
+    settings = prepared()
+    if settings.discord_token is None:
+        errors.print(
+            "DISCORD_TOKEN is not set, so this is the console with the sample server. Type /help.", style="dim"
+        )
+        return run_async(_console(settings, SAMPLE))
+    from cogs import discord_app
+
+    return discord_app.run(settings)
+
+
+def console(
+    sample: Annotated[bool, typer.Option(help="Import the sample export first, if it is not there yet.")] = False,
+) -> int:
+    """Open the console in this terminal on what is remembered."""
+    return run_async(_console(prepared(), SAMPLE if sample else None))
+
+
+async def _console(settings: Settings, sample: Path | None) -> int:
+    from cogs.chat.answer import build_chat
+    from cogs.memory.console import run_console
+    from cogs.memory.exports import import_with_bar
+    from cogs.memory.service import MemoryService
+    from cogs.memory.snapshots import GUILD_FILE, load_snapshots, save_snapshot_of
+
+    if sample is not None and not settings.data_dir_was_set:
+        settings = settings.model_copy(update={"data_dir": settings.data_dir / "sample"})
+    service = await MemoryService.open(settings)
+    try:
+        await service.start()
+        if sample is not None:
+            exports = [path for path in sorted(sample.glob("*.json")) if path.name != GUILD_FILE]
+            await import_with_bar(service, exports, errors)
+            save_snapshot_of(sample, settings.data_dir)
+        snapshots = load_snapshots(settings.data_dir)
+        return await run_console(service, build_chat(settings, service), snapshots)
+    finally:
+        await service.close()
+
+
+def import_exports(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DiscordChatExporter JSON files.")],
+    as_json: JsonFlag = False,
+) -> int:
+    """Import exports of DiscordChatExporter; importing twice changes nothing."""
+    return run_async(_import(prepared(), files, as_json))
+
+
+async def _import(settings: Settings, files: list[Path], as_json: bool) -> int:
+    from cogs.memory.exports import import_with_bar
+    from cogs.memory.service import MemoryService
+    from cogs.memory.snapshots import save_snapshot_of
+
+    service = await MemoryService.open(settings)
+    try:
+        await service.start()
+        report = await import_with_bar(service, files, errors)
+        for folder in {file.parent for file in files}:
+            save_snapshot_of(folder, settings.data_dir)
+        if as_json:
+            print(json.dumps(report.as_json()))
+        else:
+            print(report.sentence())
+    finally:
+        await service.close()
+    return 0
+
+
+def recall(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    guild: Annotated[int | None, typer.Option(help="The server's id; needed where several are remembered.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="A channel's name or id; may be repeated.")] = None,
+    as_user: Annotated[str | None, typer.Option(help="Search as this member, by name or id.")] = None,
+    author: Annotated[str | None, typer.Option(help="Only what this person wrote.")] = None,
+    before: Annotated[str | None, typer.Option(help='Only older: "2026-03-01", "last tuesday".')] = None,
+    after: Annotated[str | None, typer.Option(help="Only newer.")] = None,
+    limit: Annotated[int, typer.Option(help="How many hits, 1 to 50.")] = 10,
+    as_json: JsonFlag = False,
+) -> int:
+    """Search the memory. Without --as-user you search as the operator: every channel."""
+    from cogs.memory.cli_recall import RecallOptions, recall_command
+
+    options = RecallOptions(query, guild, tuple(channel or ()), as_user, author, before, after, limit, as_json)
+    return run_async(recall_command(prepared(), options))
+
+
+def profiles(as_json: JsonFlag = False) -> int:
+    """List the hardware profiles, what this machine can run, and why not the others."""
+    settings = prepared()
+    from cogs.memory import profiles as rules
+
+    table = rules.load_profiles(settings.profiles_file)
+    machine = rules.Machine.detect()
+    chosen = rules.choose_profile(table, machine, settings.profile)
+    reports = rules.report(table, machine, chosen.name)
+    if as_json:
+        keys = ("name", "description", "active", "runnable", "reason", "reranker", "embedder")
+        print(json.dumps([{key: getattr(report, key) for key in keys} for report in reports]))
+        return 0
+    for report in reports:
+        mark = "*" if report.active else " "
+        state = "" if report.runnable else f" — cannot run here: {report.reason}"
+        print(f"{mark} {report.name:10} {report.description} Reranker: {report.reranker or 'none'}.{state}")
+    return 0
+
+
+def doctor(
+    verify: Annotated[bool, typer.Option(help="Prove that rows, keywords and vectors agree.")] = False,
+    repair: Annotated[bool, typer.Option(help="Make them agree again.")] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Say what works, what does not, and what to do."""
+    from cogs.memory.doctor import examine
+
+    return run_async(examine(prepared(), verify=verify, repair=repair, as_json=as_json))
+
+
+def one_guild(wanted: int | None, known: list[int]) -> int:
+    """Return the server to search.
+
+    Raises:
+        BadRequest: there is none, the wanted one is not remembered, or it must be named.
+    """
+    if not known:
+        raise BadRequest("Nothing is remembered yet; import an export or run the bot first.")
+    if wanted is None:
+        if len(known) > 1:
+            raise BadRequest(f"Several servers are remembered; name one with --guild: {', '.join(map(str, known))}.")
+        return known[0]
+    if wanted not in known:
+        raise BadRequest(f"The server {wanted} is not remembered.")
+    return wanted
