@@ -87,6 +87,13 @@ def _nothing() -> None:
     """Stand in for work that nobody waits for any longer."""
 
 
+def _passable(raised: BaseException) -> Exception:
+    """Return what a waiter gets: a future refuses StopIteration, and an exit must not end the worker."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
+    return RuntimeError(f"a model raised {raised!r}")
+
+
 class DeviceWorker:
     """One thread that owns one device. Everything that touches a model runs here, one call at a time."""
 
@@ -152,9 +159,7 @@ class DeviceWorker:
                 error = DeviceOutOfMemory(f"{self.name} has no memory left for this: {raised}")
                 error.__cause__ = raised
             except BaseException as raised:  # noqa: BLE001 - it is passed on whole to whoever waits for the result
-                # A future refuses StopIteration, and an exit that a library asks for must not end the worker.
-                fits = isinstance(raised, Exception) and not isinstance(raised, StopIteration)
-                error = raised if fits else RuntimeError(f"a model raised {raised!r}")
+                error = _passable(raised)
             with self._condition:
                 self._busy_since = None
                 self._completed += error is None
