@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     discord_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DISCORD_TOKEN"))
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
     data_dir: Path = PROJECT_DIR / "data" / "runtime"
+    models_dir: Path | None = None
     profile: str | None = None
     remember: Literal["all", "opt-in"] = "all"
     llm_base_url: str | None = None
@@ -59,6 +60,11 @@ class Settings(BaseSettings):
                     return "postgresql+psycopg://" + url.removeprefix(plain)
             return url
         return f"sqlite:///{self.data_dir / 'mneme.db'}"
+
+    @property
+    def models_folder(self) -> Path:
+        """Where fetched and exported models live; several data folders may share one."""
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def data_dir_was_set(self) -> bool:

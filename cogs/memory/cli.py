@@ -113,7 +113,7 @@ async def _console(settings: Settings, sample: Path | None) -> int:
     from cogs.memory.console import run_console
     from cogs.memory.exports import import_with_bar
     from cogs.memory.service import MemoryService
-    from cogs.memory.snapshots import GUILD_FILE, load_snapshots, save_snapshot_of
+    from cogs.memory.snapshots import exports_in, load_snapshots, save_snapshot_of
 
     if sample is not None and not settings.data_dir_was_set:
         settings = settings.model_copy(update={"data_dir": settings.data_dir / "sample"})
@@ -121,8 +121,7 @@ async def _console(settings: Settings, sample: Path | None) -> int:
     try:
         await service.start()
         if sample is not None:
-            exports = [path for path in sorted(sample.glob("*.json")) if path.name != GUILD_FILE]
-            await import_with_bar(service, exports, errors)
+            await import_with_bar(service, exports_in(sample), errors)
             save_snapshot_of(sample, settings.data_dir)
         snapshots = load_snapshots(settings.data_dir)
         return await run_console(service, build_chat(settings, service), snapshots)

@@ -134,13 +134,19 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for profile in table.values():
         if reason := machine.why_not(profile):
             yield Finding(f"Profile {profile.name}", "note", f"cannot run here: {reason}")
-    options = active.load_options(settings.data_dir / "models")
-    yield _guarded("Embedder", lambda: EmbeddingService.from_name(active.embedder, options).check())
+    options = active.load_options(settings.models_folder)
+    yield _guarded("Embedder", lambda: _embedder(EmbeddingService.from_name(active.embedder, options)))
     from cogs.memory.model_files import describe
 
     for spec in load_specs(settings.rerankers_file).values():
         model = describe(spec, options.models_dir, machine.memory_gb, machine.cuda_gb)
         yield Finding(f"Reranker {spec.name}", "ok" if model.present else "note", model.sentence)
+
+
+def _embedder(service: EmbeddingService) -> str:
+    service.load()
+    vector = service.embed_query("Does it work?")
+    return f"{service.model_key} works, {vector.shape[0]} dimensions"
 
 
 def _verified(settings: Settings, repair: bool) -> Finding:

@@ -85,7 +85,9 @@ class ForgettingMixin(ServiceBase):
         return self._forget(guild_id, self.repository.message_ids_where(guild_id, before_ms=cutoff))
 
     async def _keep_house(self) -> None:
-        """Let go of what is too old and of servers that were left, now and then."""
+        """Open every server's index, so that nobody's first question waits for it; then let go of what is too old
+        and of servers that were left, now and then."""
+        await asyncio.to_thread(self._open_indexes)
         while True:
             for guild_id, days, left_ms in await asyncio.to_thread(self.repository.guild_rules):
                 if left_ms is not None and left_ms <= _now_ms() - self.settings.guild_grace_days * DAY_MS:
@@ -93,6 +95,11 @@ class ForgettingMixin(ServiceBase):
                 elif days is not None:
                     await asyncio.to_thread(self._expire, guild_id, days)
             await asyncio.sleep(600)
+
+    def _open_indexes(self) -> None:
+        for guild_id in self.repository.guild_ids():
+            with self.slot.acquire() as loadout:
+                loadout.indexes.store(guild_id)
 
     # -- people --------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class LoadoutFactory:
 
     repository: Repository
     data_dir: Path
+    models_dir: Path
     specs: dict[str, RerankerSpec]
     snapshots: bool = True
 
@@ -64,8 +65,7 @@ class LoadoutFactory:
         Raises:
             ProfileError: a model failed to load; the sentence says which and why.
         """
-        models_dir = self.data_dir / "models"
-        options = profile.load_options(models_dir)
+        options = profile.load_options(self.models_dir)
         try:
             embedder = EmbeddingService.from_name(profile.embedder, options)
             embedder.load()

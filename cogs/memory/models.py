@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 PENDING, INDEXED, FAILED = 0, 1, 2
@@ -17,6 +17,13 @@ Snowflake = BigInteger().with_variant(Integer(), "sqlite")
 
 class Base(DeclarativeBase):
     """The declarative base of every table."""
+
+
+def table_of(model: type[Base]) -> Table:
+    """Return the table of a model, for SQL that is written out."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
 
 
 class Guild(Base):

@@ -19,6 +19,7 @@ from cogs.memory.models import (
     Passage,
     Tombstone,
     Vector,
+    table_of,
 )
 from cogs.memory.records import IncomingMessage, StoredMessage
 from cogs.memory.repository_base import CHANNELS, MESSAGES, message_row, stored_message
@@ -26,9 +27,9 @@ from cogs.memory.repository_guilds import GuildRows
 from cogs.memory.repository_people import PeopleRows
 from cogs.memory.repository_search import SearchRows
 
-VECTORS = Vector.__table__
-TOMBSTONES = Tombstone.__table__
-META = Meta.__table__
+VECTORS = table_of(Vector)
+TOMBSTONES = table_of(Tombstone)
+META = table_of(Meta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Repository(SearchRows, PeopleRows, GuildRows):
         """Delete what was computed from messages, and queue the answers to them, whose vectors saw their text."""
         if not message_ids:
             return
-        for table in (VECTORS, MessageLabel.__table__, Passage.__table__):
+        for table in (VECTORS, table_of(MessageLabel), table_of(Passage)):
             db.execute(sa.delete(table).where(table.c.message_id.in_(self.ids(message_ids))))
         self.delete_keywords(db, message_ids)
         db.execute(
@@ -333,7 +334,8 @@ class Repository(SearchRows, PeopleRows, GuildRows):
     def get_meta(self, key: str) -> str | None:
         """Return a small fact, or None."""
         with self.reading() as db:
-            return db.scalar(sa.select(META.c.value).where(META.c.key == key))
+            value: str | None = db.scalar(sa.select(META.c.value).where(META.c.key == key))
+            return value
 
     def set_meta(self, key: str, value: str) -> None:
         """Record a small fact."""

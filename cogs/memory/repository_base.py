@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from cogs.memory.database import storage_errors
-from cogs.memory.models import Channel, Message
+from cogs.memory.models import Channel, Message, table_of
 from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
 
-MESSAGES = Message.__table__
-CHANNELS = Channel.__table__
+MESSAGES = table_of(Message)
+CHANNELS = table_of(Channel)
 _LINK = re.compile(r"https?://", re.IGNORECASE)
 _IMAGE = re.compile(r"\.(png|jpe?g|gif|webp|bmp|avif|heic)$", re.IGNORECASE)
 
@@ -106,7 +106,7 @@ def message_row(message: IncomingMessage) -> dict[str, Any]:
     }
 
 
-def stored_message(row: Mapping[str, Any], channel_name: str = "", labels: Sequence[str] = ()) -> StoredMessage:
+def stored_message(row: Mapping[Any, Any], channel_name: str = "", labels: Sequence[str] = ()) -> StoredMessage:
     """Return the record of a row of ``messages``."""
     return StoredMessage(
         id=row["id"],

@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from cogs.memory.models import Guild, Label, Tombstone
+from cogs.memory.models import Guild, Label, Tombstone, table_of
 from cogs.memory.records import ChannelInfo
 from cogs.memory.repository_base import CHANNELS, MESSAGES, RepositoryBase
 
-GUILDS = Guild.__table__
-TOMBSTONES = Tombstone.__table__
+GUILDS = table_of(Guild)
+TOMBSTONES = table_of(Tombstone)
 
 
 class GuildRows(RepositoryBase):
@@ -155,6 +155,6 @@ class GuildRows(RepositoryBase):
     def drop_guild(self, guild_id: int) -> None:
         """Delete a server's own records; its messages go by :meth:`delete`. Tombstones go as well: it is over."""
         with self.writing() as db:
-            for table in (CHANNELS, TOMBSTONES, Label.__table__):
+            for table in (CHANNELS, TOMBSTONES, table_of(Label)):
                 db.execute(sa.delete(table).where(table.c.guild_id == guild_id))
             db.execute(sa.delete(GUILDS).where(GUILDS.c.id == guild_id))

@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from cogs.memory.keywords import keyword_text
-from cogs.memory.models import OptOut
+from cogs.memory.models import OptOut, table_of
 from cogs.memory.records import JsonObject, PersonSummary
 from cogs.memory.repository_base import MESSAGES, RepositoryBase, from_ms
 
-OPT_OUTS = OptOut.__table__
+OPT_OUTS = table_of(OptOut)
 _MENTION = re.compile(r"<@!?(\d{1,20})>")
 FORGOTTEN_MENTION = "@someone"
 EVERYWHERE = 0

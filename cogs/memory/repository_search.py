@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from cogs.memory.models import MessageLabel
+from cogs.memory.models import MessageLabel, table_of
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.repository_base import CHANNELS, MESSAGES, RepositoryBase, stored_message, to_ms
 
-MESSAGE_LABELS = MessageLabel.__table__
+MESSAGE_LABELS = table_of(MessageLabel)
 AUTHOR_WEIGHT = 1.0
 """Weight of the author's name beside the body in BM25."""
 
@@ -68,7 +68,7 @@ class SearchRows(RepositoryBase):
         if self.sqlite:
             match = " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
             relevance: sa.ColumnElement[float] = sa.literal_column(f"-bm25(keywords, 1.0, {AUTHOR_WEIGHT})", sa.Float)
-            condition = sa.text("keywords MATCH :match").bindparams(match=match)
+            condition: sa.ColumnElement[bool] | sa.TextClause = sa.text("keywords MATCH :match").bindparams(match=match)
         else:
             quoted = " | ".join("'" + term.replace("'", "''") + "'" for term in terms)
             question = sa.func.to_tsquery(sa.literal("simple"), quoted)

@@ -50,7 +50,11 @@ class MemoryService(RecallMixin, ForgettingMixin):
         self.machine = Machine.detect()
         self._lock = lock
         self._factory = LoadoutFactory(
-            repository, settings.data_dir, load_specs(settings.rerankers_file), snapshots=lock is not None
+            repository,
+            settings.data_dir,
+            settings.models_folder,
+            load_specs(settings.rerankers_file),
+            snapshots=lock is not None,
         )
         self._workers: dict[str, DeviceWorker] = {}
         self._started = time.monotonic()
@@ -90,7 +94,7 @@ class MemoryService(RecallMixin, ForgettingMixin):
         """
         self._loop = asyncio.get_running_loop()
         loadout = await self._first_loadout()
-        self.slot = ModelSlot(loadout)
+        self.slot = ModelSlot(loadout, self._retire)
         self.ingest = IngestWorker(self.repository, self.slot)
         if ingest:
             await asyncio.to_thread(loadout.indexes.discard_others)
@@ -127,6 +131,13 @@ class MemoryService(RecallMixin, ForgettingMixin):
             priority=Priority.BACKGROUND,
         )
 
+    def _retire(self, loadout: Loadout) -> None:
+        """Close what a switch left behind; the last to leave may be the event loop, which must not wait for a disk."""
+        try:
+            asyncio.get_running_loop().run_in_executor(None, loadout.close)
+        except RuntimeError:
+            loadout.close()
+
     async def close(self) -> None:
         """Finish what is in hand, write the snapshots, and give the folder free; the queue stays in the table."""
         if self._housekeeping is not None:
@@ -134,7 +145,7 @@ class MemoryService(RecallMixin, ForgettingMixin):
             await asyncio.gather(self._housekeeping, return_exceptions=True)
         if hasattr(self, "ingest"):
             await self.ingest.stop()
-            await asyncio.to_thread(self.slot.close)
+            await asyncio.to_thread(self.slot.current.close)
         for worker in self._workers.values():
             await asyncio.to_thread(worker.close, 5.0)
         await asyncio.to_thread(self.repository.close)

@@ -42,3 +42,8 @@ def save_snapshot_of(folder: Path, data_dir: Path) -> None:
     temporary = target.with_suffix(".part")
     temporary.write_bytes(source.read_bytes())
     os.replace(temporary, target)
+
+
+def exports_in(folder: Path) -> list[Path]:
+    """Return the exports of a folder, which is every JSON file but the permissions."""
+    return [path for path in sorted(folder.glob("*.json")) if path.name != GUILD_FILE]

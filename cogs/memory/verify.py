@@ -12,7 +12,7 @@ from cogs.memory.models import INDEXED, PENDING
 from cogs.memory.repository import TOMBSTONES, VECTORS, Repository
 from cogs.memory.repository_base import MESSAGES
 
-_KEYWORD_IDS = sa.select(sa.literal_column("keywords.rowid")).select_from(sa.text("keywords"))
+_KEYWORD_IDS: sa.Select[tuple[int]] = sa.select(sa.literal_column("keywords.rowid")).select_from(sa.text("keywords"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def repair_stores(repository: Repository, data_dir: Path) -> Verification:
     for guild_id, message_id in undead:
         repository.delete(guild_id, [message_id], lambda _: None)
     with repository.writing() as db:
-        repository.delete_keywords(db, stray)
+        repository.delete_keywords(db, [int(i) for i in stray])
         db.execute(sa.delete(VECTORS).where(VECTORS.c.message_id.not_in(sa.select(MESSAGES.c.id))))
         db.execute(
             sa.update(MESSAGES)
