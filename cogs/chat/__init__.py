@@ -1,0 +1,1 @@
+"""Replies when it is spoken to."""

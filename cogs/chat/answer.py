@@ -1,0 +1,218 @@
+"""A reply to a person: recall within their scope, ask the language model, and say what the answer rests on.
+
+Free of Discord. The cog turns each :class:`ReplyUpdate` into an edit, at the pace of a :class:`Pacer`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from cogs.chat.llm import LlmError
+from cogs.chat.prompt import Prompt, TokenCounter, approximate_tokens, build_prompt
+from cogs.chat.rendering import Answer, extractive_answer, render_answer, without_reasoning
+from cogs.memory.defuse import visible
+from cogs.memory.errors import BadRequest
+from cogs.memory.presentation import degraded_notice, empty_sentence
+from cogs.memory.records import RecallRequest, RecallResult, Scope, Turn
+
+log = logging.getLogger(__name__)
+
+QUERY_LIMIT = 1000
+"""A longer question is cut to this many characters for the search; the model still reads all of it."""
+
+
+class Recaller(Protocol):
+    """The part of the memory service that a reply needs."""
+
+    async def recall(self, request: RecallRequest) -> RecallResult:
+        """Answer a request."""
+        ...
+
+
+class Streamer(Protocol):
+    """A language model: see :class:`cogs.chat.llm.ChatModel`."""
+
+    def stream(self, messages: Sequence[dict[str, str]]) -> AsyncGenerator[str, None]:
+        """Yield the answer piece by piece."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyUpdate:
+    """The whole reply so far.
+
+    ``text`` is ready for Discord (at most 2,000 characters, no mention that pings, citations as jump links) and
+    ``plain`` is the same for a terminal. ``cited`` holds the ids of the messages that it cites, ``given`` those that
+    the model was shown. ``extractive`` says that no model wrote it. ``result`` is the recall behind it, which names
+    the reranker that scored it.
+    """
+
+    text: str
+    plain: str
+    final: bool
+    cited: tuple[int, ...] = ()
+    given: tuple[int, ...] = ()
+    extractive: bool = False
+    notice: str | None = None
+    tokens_saved: int = 0
+    result: RecallResult | None = None
+
+
+class ChatService:
+    """Replies to questions with what the memory holds.
+
+    Args:
+        memory: The memory service.
+        llm: The language model, or ``None`` for extractive answers.
+        context_tokens: The budget of the prompt's context block.
+        limit: How many memories are recalled for a reply.
+        count: The model's tokenizer, or the approximation.
+        on_tokens_saved: Told of the tokens that evidence saved in each prompt, for the status.
+        clock: Returns the present, aware.
+    """
+
+    def __init__(
+        self,
+        memory: Recaller,
+        llm: Streamer | None,
+        *,
+        context_tokens: int = 2000,
+        limit: int = 8,
+        count: TokenCounter = approximate_tokens,
+        on_tokens_saved: Callable[[int], None] | None = None,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._memory = memory
+        self._llm = llm
+        self._context_tokens = context_tokens
+        self._limit = limit
+        self._count = count
+        self._on_tokens_saved = on_tokens_saved
+        self._clock = clock
+
+    async def reply(
+        self,
+        question: str,
+        scope: Scope,
+        turns: Sequence[Turn] = (),
+        *,
+        asker: str = "",
+        exclude_ids: frozenset[int] = frozenset(),
+        names: Mapping[int, str] | None = None,
+    ) -> AsyncGenerator[ReplyUpdate, None]:
+        """Yield the reply as it grows; the last update is ``final``, and there is always one.
+
+        Args:
+            question: What was asked, without the mention of the bot.
+            scope: What everybody who will see the reply may read; memories come from nowhere else.
+            turns: The recent turns of the channel, oldest first, without the question.
+            asker: Who asks.
+            exclude_ids: Messages that are no memory here: the question itself, the bot's own answers.
+            names: Names of members, roles and channels by id, of things that the readers may know of.
+
+        Raises:
+            BadRequest: nothing was asked.
+            MnemeError: the memory cannot be searched.
+        """
+        asked = visible(question).strip()
+        if not asked:
+            raise BadRequest("Ask me something: I answer with what I remember of this server.")
+        now = self._clock()
+        request = RecallRequest(
+            query=asked[:QUERY_LIMIT],
+            scope=scope,
+            limit=self._limit,
+            turns=tuple(turns),
+            asked_at=now,
+            exclude_ids=exclude_ids,
+        )
+        result = await self._memory.recall(request)
+        if self._llm is None:
+            yield self._extractive(result, now, None, names)
+            return
+        prompt = build_prompt(
+            asked, result.hits, turns, asker=asker, budget=self._context_tokens, count=self._count, names=names
+        )
+        if prompt.tokens_saved and self._on_tokens_saved is not None:
+            self._on_tokens_saved(prompt.tokens_saved)
+        try:
+            written = ""
+            async with aclosing(self._llm.stream(prompt.messages)) as pieces:
+                async for piece in pieces:
+                    written += piece
+                    said = without_reasoning(visible(written), final=False)
+                    if said:
+                        yield self._update(prompt, result, render_answer(said, prompt.given, now), final=False)
+        except LlmError as error:
+            yield self._extractive(result, now, str(error), names)
+            return
+        said = without_reasoning(visible(written), final=True)
+        if not said:
+            log.warning("the language model returned no words")
+            yield self._extractive(result, now, "The language model returned nothing.", names)
+            return
+        yield self._update(prompt, result, render_answer(said, prompt.given, now), final=True)
+
+    def _update(self, prompt: Prompt, result: RecallResult, answer: Answer, *, final: bool) -> ReplyUpdate:
+        return ReplyUpdate(
+            text=answer.text,
+            plain=answer.plain,
+            final=final,
+            cited=answer.cited,
+            given=tuple(hit.message.id for hit in prompt.given),
+            notice=degraded_notice(result),
+            tokens_saved=prompt.tokens_saved,
+            result=result,
+        )
+
+    def _extractive(
+        self, result: RecallResult, now: dt.datetime, failure: str | None, names: Mapping[int, str] | None
+    ) -> ReplyUpdate:
+        answer = extractive_answer(result.hits, now, empty_sentence(result.reach, now), failure=failure, names=names)
+        return ReplyUpdate(
+            text=answer.text,
+            plain=answer.plain,
+            final=True,
+            cited=answer.cited,
+            given=answer.cited,
+            extractive=True,
+            notice=failure or degraded_notice(result),
+            result=result,
+        )
+
+
+class Pacer:
+    """Decides when a growing reply is edited: not more than once in ``interval`` seconds, never for nothing. Pure.
+
+    Discord allows about five edits in five seconds on a channel, shared with everything else the bot says there.
+    """
+
+    def __init__(self, interval: float = 1.2) -> None:
+        self.interval = interval
+        self._next = float("-inf")
+        self._shown = ""
+
+    def due(self, now: float, text: str, *, final: bool = False) -> bool:
+        """Return whether ``text`` should be shown at ``now`` (monotonic seconds); a final one always is."""
+        return text != self._shown and (final or now >= self._next)
+
+    def shown(self, now: float, text: str) -> None:
+        """Note that ``text`` was shown at ``now``."""
+        self._shown = text
+        self._next = now + self.interval
+
+    def slow_down(self, now: float, retry_after: float) -> None:
+        """Heed a 429: nothing before ``retry_after`` seconds, and a longer interval from then on."""
+        self._next = max(self._next, now + retry_after)
+        self.interval = min(10.0, self.interval * 1.5)
+
+
+def question_of(content: str, bot_id: int) -> str:
+    """Return what a message asks the bot: its text without the bot's own mention."""
+    return re.sub(rf"\s*<@!?{bot_id}>\s*", " ", content).strip()
