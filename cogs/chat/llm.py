@@ -140,9 +140,10 @@ class ChatModel:
                 return await step
         except TimeoutError:
             log.warning("the language model at %s timed out (%s)", self._host, stage)
-            told = (
-                "did not begin to answer in time" if stage == "first token" else "stopped in the middle of its answer"
-            )
+            if time.monotonic() >= deadline:
+                told = "took too long over its answer"
+            else:
+                told = "did not begin to answer in time" if stage == "first token" else "fell silent in mid-answer"
             raise LlmTimeout(f"The language model {told}.", stage) from None
         except openai.APITimeoutError:
             log.warning("the language model at %s timed out (connect or read)", self._host)
