@@ -1,7 +1,7 @@
 """Opening the database: the engine, its pragmas, its migrations, and the lock of its folder.
 
 SQLite comes from the package ``pysqlite3-binary`` where it has a wheel, because forgetting needs FTS5's
-``secure-delete`` and ``contentless_delete`` (SQLite 3.43), which many systems' own library lacks.
+``secure-delete`` (SQLite 3.42), which many systems' own library lacks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ except ImportError:  # pragma: no cover - not on the platforms of the tests
     fcntl = None  # type: ignore[assignment]
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-MINIMUM_SQLITE = (3, 43, 0)
+MINIMUM_SQLITE = (3, 42, 0)
 
 
 def sqlite_module() -> ModuleType:
@@ -44,7 +44,7 @@ def sqlite_module() -> ModuleType:
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         raise StorageError(
             f"SQLite {sqlite3.sqlite_version} is too old to erase deleted text; install pysqlite3-binary or a Python "
-            "that carries SQLite 3.43 or newer."
+            "that carries SQLite 3.42 or newer."
         )
     return sqlite3
 

@@ -71,7 +71,7 @@ class SearchRows(RepositoryBase):
             condition: sa.ColumnElement[bool] | sa.TextClause = sa.text("keywords MATCH :match").bindparams(match=match)
         else:
             quoted = " | ".join("'" + term.replace("'", "''") + "'" for term in terms)
-            question = sa.func.to_tsquery(sa.literal("simple"), quoted)
+            question = sa.func.to_tsquery(sa.literal_column("'simple'::regconfig"), quoted)
             relevance = sa.func.ts_rank_cd(sa.literal_column("keywords.body"), question)
             condition = sa.literal_column("keywords.body").op("@@")(question)
         query = (

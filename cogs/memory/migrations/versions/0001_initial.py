@@ -135,11 +135,10 @@ def upgrade() -> None:
         batch_op.create_index("ix_vectors_guild", ["guild_id", "model_key", "message_id", "seq"], unique=False)
 
     if op.get_bind().dialect.name == "sqlite":
-        # Contentless: the index holds terms only, never a second copy of the text; secure-delete takes a deleted
-        # message's terms out of the index at once instead of leaving them until segments merge.
+        # The index keeps its own copy of the terms: only such a table honours secure-delete, which takes a deleted
+        # message's terms out of the file at once. A contentless one leaves them until segments merge.
         op.execute(
-            "CREATE VIRTUAL TABLE keywords USING fts5(body, author, content='', contentless_delete=1, "
-            "tokenize='unicode61 remove_diacritics 2')"
+            "CREATE VIRTUAL TABLE keywords USING fts5(body, author, tokenize='unicode61 remove_diacritics 2')"
         )
         op.execute("INSERT INTO keywords(keywords, rank) VALUES('secure-delete', 1)")
     else:
