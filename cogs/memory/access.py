@@ -13,7 +13,7 @@ be shown what was said before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cogs.memory.records import Scope
 from cogs.memory.snapshot import (
@@ -36,6 +36,7 @@ __all__ = [
     "direct_scope",
     "reader_scope",
     "snapshot_from_json",
+    "threads_to_ask_about",
 ]
 
 ADMINISTRATOR = 1 << 3
@@ -106,6 +107,17 @@ def reader_scope(snapshot: GuildSnapshot, member: MemberView, asked_in: int | No
         if (restricted or not snapshot.is_age_restricted(channel.id)) and can_read(snapshot, member, channel)
     }
     return Scope({snapshot.id: frozenset(readable)} if readable else {})
+
+
+def threads_to_ask_about(snapshot: GuildSnapshot, member: MemberView) -> frozenset[int]:
+    """Return the private threads that a person reads only if they belong to them, which Discord alone knows."""
+    return frozenset(
+        channel.id
+        for channel in snapshot.channels
+        if channel.private
+        and not can_read(snapshot, member, replace(channel, members=frozenset()))
+        and can_read(snapshot, member, replace(channel, members=frozenset({member.id})))
+    )
 
 
 def direct_scope(readers: Iterable[tuple[GuildSnapshot, MemberView]]) -> Scope:

@@ -61,9 +61,11 @@ class GuildRows(RepositoryBase):
             )
 
     def mark_left(self, guild_id: int, left_ms: int) -> None:
-        """Note when the bot left a server."""
+        """Note when the bot left a server; the first word counts, so that a restart does not lengthen the grace."""
         with self.writing() as db:
-            db.execute(sa.update(GUILDS).where(GUILDS.c.id == guild_id).values(left_ms=left_ms))
+            db.execute(
+                sa.update(GUILDS).where(GUILDS.c.id == guild_id, GUILDS.c.left_ms.is_(None)).values(left_ms=left_ms)
+            )
 
     def set_retention(self, guild_id: int, days: int | None) -> None:
         """Note for how many days a server's messages are kept."""

@@ -1,0 +1,149 @@
+"""Discord only: pages of results, and the buttons under them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import discord
+
+from cogs.memory.presentation import PageView, result_pages
+from cogs.memory.records import RecallResult
+
+if TYPE_CHECKING:
+    from cogs.discord_app import MnemeBot
+
+TOKEN_SECONDS = 840.0
+COLOUR = discord.Colour(0x5865F2)
+Interaction: TypeAlias = "discord.Interaction[MnemeBot]"
+
+
+def page_embed(page: PageView) -> discord.Embed:
+    """Render one page of results."""
+    embed = discord.Embed(title=page.title_markdown, description=page.description_markdown or None, colour=COLOUR)
+    for name, value in page.fields:
+        embed.add_field(name=name, value=value, inline=False)
+    return embed.set_footer(text=page.footer)
+
+
+class OwnView(discord.ui.View):
+    """A view that only the one who asked may press, and whose errors are told like those of commands."""
+
+    def __init__(self, asker_id: int, timeout: float = TOKEN_SECONDS) -> None:
+        super().__init__(timeout=timeout)
+        self._asker_id = asker_id
+
+    async def interaction_check(self, interaction: discord.Interaction) -> bool:
+        """Turn others away."""
+        if interaction.user.id == self._asker_id:
+            return True
+        await interaction.response.send_message("These buttons belong to somebody else.", ephemeral=True)
+        return False
+
+    async def on_error(
+        self, interaction: discord.Interaction, error: Exception, item: discord.ui.Item[discord.ui.View]
+    ) -> None:
+        """Tell the person in a sentence, the log in full."""
+        bot: MnemeBot = interaction.client  # type: ignore[assignment]
+        await bot.errors.tell(interaction, error)
+
+
+class ResultPages(OwnView):
+    """The pages of a recall. Every turn of a page asks again what the reader may read and what is still remembered."""
+
+    def __init__(self, result: RecallResult, query: str, asker_id: int) -> None:
+        super().__init__(asker_id)
+        self._result = result
+        self._query = query
+        self._page = 0
+
+    async def first(self, interaction: Interaction) -> None:
+        """Show the first page as the answer to a deferred command."""
+        embed = await self._render(interaction, self._result)
+        if self._pages > 1:
+            await interaction.followup.send(embed=embed, view=self, ephemeral=True)
+        else:
+            await interaction.followup.send(embed=embed, ephemeral=True)
+
+    async def _render(self, interaction: Interaction, result: RecallResult) -> discord.Embed:
+        names = interaction.client.readers.names(frozenset(hit.message.channel_id for hit in result.hits))
+        pages = result_pages(result, self._query, discord.utils.utcnow(), names=names)
+        self._pages = len(pages)
+        self._page = min(max(self._page, 0), self._pages - 1)
+        self.previous.disabled = self._page == 0
+        self.following.disabled = self._page == self._pages - 1
+        return page_embed(pages[self._page])
+
+    async def _turn(self, interaction: Interaction, step: int) -> None:
+        await interaction.response.defer()
+        self._page += step
+        self._result = await still_readable(interaction, self._result)
+        await interaction.edit_original_response(embed=await self._render(interaction, self._result), view=self)
+
+    @discord.ui.button(label="Previous", style=discord.ButtonStyle.secondary)
+    async def previous(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:
+        """Turn back."""
+        await self._turn(interaction, -1)
+
+    @discord.ui.button(label="Next", style=discord.ButtonStyle.secondary)
+    async def following(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:
+        """Turn on."""
+        await self._turn(interaction, 1)
+
+
+async def still_readable(interaction: Interaction, result: RecallResult) -> RecallResult:
+    """Return a result with only those hits that exist and that the person may read now, as they are now."""
+    bot = interaction.client
+    scope = await bot.readers.reader(interaction.user, interaction.channel_id)
+    wanted = [hit.message.id for hit in result.hits]
+    found = {message.id: message for message in await bot.service.messages(wanted, scope)}
+    hits = []
+    for hit in result.hits:
+        message = found.get(hit.message.id)
+        if message is not None:
+            same = message.content == hit.message.content
+            hits.append(replace(hit, message=message, evidence=hit.evidence if same else None))
+    return replace(result, hits=tuple(hits), reach=await bot.service.reach(scope))
+
+
+class Confirm(OwnView):
+    """Asks before something is erased; what happens then is ``action``, which returns the sentence to show."""
+
+    def __init__(self, asker_id: int, label: str, action: Callable[[Interaction], Awaitable[str]]) -> None:
+        super().__init__(asker_id, timeout=300.0)
+        self._action = action
+        self.confirm.label = label
+
+    @discord.ui.button(label="Erase", style=discord.ButtonStyle.danger)
+    async def confirm(self, interaction: Interaction, _: discord.ui.Button[Confirm]) -> None:
+        """Do it."""
+        self.stop()
+        await interaction.response.defer()
+        await interaction.edit_original_response(content=await self._action(interaction), view=None)
+
+    @discord.ui.button(label="Cancel", style=discord.ButtonStyle.secondary)
+    async def cancel(self, interaction: Interaction, _: discord.ui.Button[Confirm]) -> None:
+        """Leave everything as it is."""
+        self.stop()
+        await interaction.response.edit_message(content="Nothing was erased.", view=None)
+
+
+class StopButton(discord.ui.View):
+    """A button that stops a long piece of work; whoever may see it may press it."""
+
+    def __init__(self, stop: Callable[[], None], allowed: Callable[[discord.Interaction], bool]) -> None:
+        super().__init__(timeout=None)
+        self._halt = stop
+        self._allowed = allowed
+
+    async def interaction_check(self, interaction: discord.Interaction) -> bool:
+        """Administrators only, as for the command."""
+        return self._allowed(interaction)
+
+    @discord.ui.button(label="Stop", style=discord.ButtonStyle.danger)
+    async def halt(self, interaction: discord.Interaction, _: discord.ui.Button[StopButton]) -> None:
+        """Stop after the page in hand."""
+        self._halt()
+        self.stop()
+        await interaction.response.defer()
