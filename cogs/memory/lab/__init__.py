@@ -1,0 +1,1 @@
+"""The lab: measure recall, reproduce the published recipes, train the shipped reranker."""
