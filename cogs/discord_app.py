@@ -36,7 +36,7 @@ EXTENSIONS = (
     "cogs.chat.cog",
 )
 EXIT_FAILED, EXIT_USAGE = 1, 2
-DRAIN_SECONDS = 4.0
+DRAIN_SECONDS, FAREWELL_SECONDS = 4.0, 1.5
 UNKNOWN_INTERACTION, ALREADY_ANSWERED = 10062, 40060
 LOGIN_REFUSED = (
     "Discord does not accept the token: copy the bot's token from "
@@ -144,6 +144,7 @@ class MnemeBot(commands.AutoShardedBot):
         self.backfills = Backfills(service, self.intake, self.catch_up)
         self.failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: set[asyncio.Task[None]] = set()
 
     async def setup_hook(self) -> None:
         """Start to take in messages, and register the commands, once."""
@@ -178,14 +179,15 @@ class MnemeBot(commands.AutoShardedBot):
         if error is not None:
             self.errors.log(event_method, error)
 
-    def start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run something beside everything else, and log how it failed if it does."""
+    def start_task(self, work: Coroutine[Any, Any, None], name: str, *, answers: bool = False) -> None:
+        """Run something beside everything else, and log how it failed if it does; ``answers`` a waiting person."""
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        (self._answers if answers else self._tasks).add(task)
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._answers.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.errors.log(task.get_name(), error)
@@ -200,13 +202,16 @@ class MnemeBot(commands.AutoShardedBot):
         """Stop listening, finish what is in hand within :data:`DRAIN_SECONDS`, and leave."""
         if self.is_closed():
             return
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
         await self.backfills.stop()
-        answering = [task for task in self._tasks if task is not asyncio.current_task()]
         drained = asyncio.create_task(self.intake.drain())
         if self.failure is None:
-            await asyncio.wait({drained, *answering}, timeout=DRAIN_SECONDS)
-        for task in (drained, *answering):
+            await asyncio.wait({drained, *self._answers}, timeout=DRAIN_SECONDS)
+        unfinished = {drained, *self._answers}
+        for task in unfinished:
             task.cancel()
+        await asyncio.wait(unfinished, timeout=FAREWELL_SECONDS)
         await self.intake.stop()
         await super().close()
 

@@ -11,15 +11,19 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cogs.chat.llm import LlmError
+from cogs.chat.llm import LlmError, model_from_settings
 from cogs.chat.prompt import Prompt, TokenCounter, approximate_tokens, build_prompt
 from cogs.chat.rendering import Answer, extractive_answer, render_answer, without_reasoning
 from cogs.memory.defuse import visible
 from cogs.memory.errors import BadRequest
 from cogs.memory.presentation import degraded_notice, empty_sentence
 from cogs.memory.records import RecallRequest, RecallResult, Scope, Turn
+
+if TYPE_CHECKING:
+    from cogs.memory.service import MemoryService
+    from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,10 @@ class Streamer(Protocol):
 
     def stream(self, messages: Sequence[dict[str, str]]) -> AsyncGenerator[str, None]:
         """Yield the answer piece by piece."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
         ...
 
 
@@ -95,6 +103,11 @@ class ChatService:
         self._count = count
         self._on_tokens_saved = on_tokens_saved
         self._clock = clock
+
+    async def close(self) -> None:
+        """Close the connections to the language model."""
+        if self._llm is not None:
+            await self._llm.close()
 
     async def reply(
         self,
@@ -185,6 +198,20 @@ class ChatService:
             notice=failure or degraded_notice(result),
             result=result,
         )
+
+
+def build_chat(settings: Settings, service: MemoryService) -> ChatService:
+    """Return the chat service that the settings describe, extractive where they name no language model.
+
+    Raises:
+        LlmError: only half of a language model is set.
+    """
+
+    def saved(tokens: int) -> None:
+        service.tokens_saved += tokens
+
+    llm = model_from_settings(settings)
+    return ChatService(service, llm, context_tokens=settings.llm_context_tokens, on_tokens_saved=saved)
 
 
 class Pacer:

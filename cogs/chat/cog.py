@@ -38,7 +38,7 @@ class Chat(commands.Cog):
         if self._running >= ANSWERS_AT_ONCE:
             await message.reply(BUSY, mention_author=False)
             return
-        self.bot.start_task(self._answer(message), f"answer {message.id}")
+        self.bot.start_task(self._answer(message), f"answer {message.id}", answers=True)
 
     def _is_spoken_to(self, message: discord.Message) -> bool:
         if message.type not in (discord.MessageType.default, discord.MessageType.reply):
@@ -75,7 +75,7 @@ class Chat(commands.Cog):
                 turns,
                 asker=message.author.display_name,
                 exclude_ids=frozenset({message.id}),
-                names=self.bot.readers.names(scope.channel_ids),
+                names=self.bot.readers.names(scope),
             )
             async for update in updates:
                 await growing.show(_with_notice(update), final=update.final)

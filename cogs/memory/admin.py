@@ -235,7 +235,7 @@ class Memory(commands.GroupCog, name="memory", description="Look after the memor
         await interaction.response.defer(ephemeral=True, thinking=True)
         assert interaction.guild is not None
         channel_id = None if channel is None else (await self._channel(interaction, channel))[1]
-        start = await read_date(since, interaction.created_at)
+        start = await read_date(since, discord.utils.utcnow())
         until = 0 if start is None else discord.utils.time_snowflake(start) - 1
         run = await self.bot.backfills.start(interaction.guild, channel_id, until)
         self.bot.start_task(self._show_progress(interaction, run), f"progress {interaction.guild.id}")

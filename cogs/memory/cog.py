@@ -64,7 +64,7 @@ class Recall(commands.Cog):
     ) -> None:
         """Answer a search, in pages."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        now = interaction.created_at
+        now = discord.utils.utcnow()
         scope = await self.bot.readers.reader(interaction.user, interaction.channel_id)
         since, until = await read_date(after, now), await read_date(before, now)
         check_range(since, until)

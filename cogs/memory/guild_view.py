@@ -208,16 +208,16 @@ class Readers:
         """Note that somebody is a member after all."""
         self._strangers.pop((guild_id, user_id), None)
 
-    def names(self, channel_ids: frozenset[int]) -> dict[int, str]:
-        """Return names for the mentions inside of messages: of these channels, which the reader sees, and of roles."""
-        guilds = {channel.guild for c in channel_ids if (channel := self._guild_channel(c)) is not None}
-        names = {role.id: role.name for guild in guilds for role in guild.roles}
-        found = ((c, self._guild_channel(c)) for c in channel_ids)
-        return names | {channel_id: channel.name for channel_id, channel in found if channel is not None}
-
-    def _guild_channel(self, channel_id: int) -> discord.abc.GuildChannel | discord.Thread | None:
-        channel = self._bot.get_channel(channel_id)
-        return None if isinstance(channel, discord.abc.PrivateChannel) else channel
+    def names(self, scope: Scope) -> dict[int, str]:
+        """Return names for the mentions inside of messages: of the channels in a scope, and of their guilds' roles."""
+        names: dict[int, str] = {}
+        for guild_id, channel_ids in scope.channels.items():
+            guild = self._bot.get_guild(guild_id)
+            if guild is not None:
+                names.update((role.id, role.name) for role in guild.roles)
+                found = (guild.get_channel_or_thread(channel_id) for channel_id in channel_ids)
+                names.update((channel.id, channel.name) for channel in found if channel is not None)
+        return names
 
     async def audience(self, guild: discord.Guild, channel_id: int) -> Scope:
         """Return what everybody who could see a channel of a guild may read."""

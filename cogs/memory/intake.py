@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -90,15 +90,23 @@ class Intake:
                 self._queue.task_done()
 
     async def _commit(self, batch: list[Arrival]) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                await self.note_channels(list({a.channel.id: a.channel for a in batch if a.channel}.values()))
-                for mark_seen, group in groupby(batch, key=lambda arrival: arrival.mark_seen):
-                    await self._service.remember([arrival.message for arrival in group], mark_seen=mark_seen)
-            except StorageError as error:
-                log.warning("%d messages wait for the database: %s", len(batch), error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
-            else:
-                return
+        async def work() -> None:
+            await self.note_channels(list({a.channel.id: a.channel for a in batch if a.channel}.values()))
+            for mark_seen, group in groupby(batch, key=lambda arrival: arrival.mark_seen):
+                await self._service.remember([arrival.message for arrival in group], mark_seen=mark_seen)
+
+        await insist(work, f"{len(batch)} messages")
+
+
+async def insist(work: Callable[[], Awaitable[object]], what: str) -> None:
+    """Do something that must be done, again and again while the database cannot be written."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            await work()
+        except StorageError as error:
+            log.warning("%s must wait: %s", what, error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        else:
+            return

@@ -12,7 +12,7 @@ import discord
 from discord.ext import commands
 
 from cogs.memory.guild_view import channel_info, incoming, kind_of
-from cogs.memory.intake import Arrival
+from cogs.memory.intake import Arrival, insist
 
 if TYPE_CHECKING:
     from cogs.discord_app import MnemeBot
@@ -30,6 +30,7 @@ class Listeners(commands.Cog):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._caught_up_at: dict[int, float] = {}
         self._again: set[int] = set()
+        self._connected_at: dict[int, float] = {}
 
     async def cog_unload(self) -> None:
         """Stop what is under way; the watermarks say where to go on."""
@@ -68,7 +69,7 @@ class Listeners(commands.Cog):
             channel = self.bot.get_partial_messageable(payload.channel_id, guild_id=payload.guild_id)
             message = await channel.fetch_message(payload.message_id)
         if incoming(message) is None:
-            await self.bot.service.forget_messages(payload.guild_id, [payload.message_id])
+            await self._forget(payload.guild_id, [payload.message_id])
         else:
             await self._take_in(message)
 
@@ -76,13 +77,20 @@ class Listeners(commands.Cog):
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """Forget a message."""
         if payload.guild_id is not None:
-            await self.bot.service.forget_messages(payload.guild_id, [payload.message_id])
+            await self._forget(payload.guild_id, [payload.message_id])
 
     @commands.Cog.listener()
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """Forget many messages."""
         if payload.guild_id is not None:
-            await self.bot.service.forget_messages(payload.guild_id, sorted(payload.message_ids))
+            await self._forget(payload.guild_id, sorted(payload.message_ids))
+
+    async def _forget(self, guild_id: int, message_ids: list[int]) -> None:
+        await insist(lambda: self.bot.service.forget_messages(guild_id, message_ids), "a deletion")
+
+    async def _forget_channel(self, guild_id: int, channel_id: int) -> None:
+        self.bot.intake.drop_channel(channel_id)
+        await insist(lambda: self.bot.service.forget_channel(guild_id, channel_id), "a deletion")
 
     # -- channels and threads ------------------------------------------------------------------------------
 
@@ -100,8 +108,7 @@ class Listeners(commands.Cog):
     @commands.Cog.listener()
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
         """Forget a channel and its threads."""
-        self.bot.intake.drop_channel(channel.id)
-        await self.bot.service.forget_channel(channel.guild.id, channel.id)
+        await self._forget_channel(channel.guild.id, channel.id)
 
     @commands.Cog.listener()
     async def on_thread_create(self, thread: discord.Thread) -> None:
@@ -124,8 +131,7 @@ class Listeners(commands.Cog):
     @commands.Cog.listener()
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
         """Forget a thread, archived or not."""
-        self.bot.intake.drop_channel(payload.thread_id)
-        await self.bot.service.forget_channel(payload.guild_id, payload.thread_id)
+        await self._forget_channel(payload.guild_id, payload.thread_id)
 
     async def _note(self, channel: discord.abc.GuildChannel | discord.Thread) -> None:
         info = channel_info(channel)
@@ -145,6 +151,11 @@ class Listeners(commands.Cog):
         self._begin(guild)
 
     @commands.Cog.listener()
+    async def on_guild_unavailable(self, guild: discord.Guild) -> None:
+        """Note that events of a server are being missed."""
+        self.catch_up.interrupted([guild.id])
+
+    @commands.Cog.listener()
     async def on_guild_update(self, _: discord.Guild, guild: discord.Guild) -> None:
         """Record a server's new name."""
         await self.bot.service.upsert_guild(guild.id, guild.name)
@@ -160,13 +171,15 @@ class Listeners(commands.Cog):
     @commands.Cog.listener()
     async def on_shard_connect(self, shard_id: int) -> None:
         """Note, before any new event is handled, that events may have been missed."""
+        self._connected_at[shard_id] = time.monotonic()
         self.catch_up.interrupted([guild.id for guild in self.bot.guilds if guild.shard_id == shard_id])
 
     @commands.Cog.listener()
     async def on_shard_ready(self, shard_id: int) -> None:
         """Catch up with every server of a shard."""
         for guild in self.bot.guilds:
-            if guild.shard_id == shard_id and not guild.unavailable:
+            begun = self._caught_up_at.get(guild.id, -1.0) >= self._connected_at.get(shard_id, 0.0)
+            if guild.shard_id == shard_id and not guild.unavailable and not begun:
                 self._begin(guild)
 
     @commands.Cog.listener()

@@ -178,8 +178,22 @@ def degraded_notice(result: RecallResult) -> str | None:
     return None if result.degraded is None else "⚠ " + one_line(result.degraded, 300)
 
 
+def as_text(result: RecallResult, query: str = "", now: dt.datetime | None = None) -> str:
+    """Return a whole result as plain text, for a shell."""
+    now = now or dt.datetime.now(dt.UTC)
+    pages = result_pages(result, query, now)
+    lines = [pages[0].notice or "", pages[0].empty or ""]
+    for page in pages:
+        for hit in page.hits:
+            words = "".join(span.text for span in hit.excerpt).replace("\n", "\n    ")
+            facts = " · ".join(part for part in (hit.score, hit.badge, hit.jump_url) if part)
+            lines += [hit.title, f"    {words}", f"    {facts}"]
+    return "\n".join(line for line in [*lines, _footer(result, 1, 1)] if line)
+
+
 def _footer(result: RecallResult, page: int, pages: int) -> str:
     ranked = f"ranked by {result.reranker}" if result.reranker and result.degraded is None else "fused order"
+    ranked = ranked if result.hits else ""
     parts = [f"page {page} of {pages}" if pages > 1 else "", f"profile {result.profile}", ranked]
     return " · ".join(part for part in parts if part)
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from cogs.memory.database import storage_errors
+from cogs.memory.database import sqlite_module, storage_errors
 from cogs.memory.models import Channel, Message, table_of
 from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
 
@@ -74,6 +74,20 @@ class RepositoryBase:
             return sa.select(each.c.value)
         array = sa.cast(sa.literal(list(values), ARRAY(sa.BigInteger)), ARRAY(sa.BigInteger))
         return sa.select(sa.func.unnest(array))
+
+    def is_intact(self) -> bool:
+        """Return whether SQLite finds its file in order; PostgreSQL looks after its own.
+
+        A connection of its own looks: FTS5's check compares with what a pooled connection has cached, and reports a
+        mismatch after another connection wrote, although nothing is wrong.
+        """
+        if not self.sqlite:
+            return True
+        connection = sqlite_module().connect(self.engine.url.database)
+        try:
+            return bool(connection.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close every connection."""

@@ -83,10 +83,6 @@ class WorkerHealth:
     last_error: str | None
 
 
-def _nothing() -> None:
-    """Stand in for work that nobody waits for any longer."""
-
-
 def _passable(raised: BaseException) -> Exception:
     """Return what a waiter gets: a future refuses StopIteration, and an exit must not end the worker."""
     if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
@@ -147,7 +143,14 @@ class DeviceWorker:
         finally:
             if not future.done():
                 future.cancel()
-                job.call = _nothing  # its arguments must not wait in the queue behind a call that hangs
+                self._drop(job)
+
+    def _drop(self, job: _Job) -> None:
+        """Take work that nobody waits for out of the queue: its arguments must not stay behind a call that hangs."""
+        with self._condition:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                heapq.heapify(self._jobs)
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

@@ -55,7 +55,6 @@ def verify_stores(repository: Repository) -> Verification:
 
         with_vector = sa.select(VECTORS.c.message_id)
         ids = sa.select(MESSAGES.c.id)
-        intact = not repository.sqlite or db.exec_driver_sql("PRAGMA quick_check").scalar() == "ok"
         return Verification(
             messages=count(ids),
             queued=count(ids.where(MESSAGES.c.index_state == PENDING)),
@@ -64,7 +63,7 @@ def verify_stores(repository: Repository) -> Verification:
             without_vector=count(ids.where(MESSAGES.c.index_state == INDEXED, MESSAGES.c.id.not_in(with_vector))),
             stray_vectors=count(with_vector.where(VECTORS.c.message_id.not_in(ids))),
             undead=count(sa.select(TOMBSTONES.c.message_id).where(TOMBSTONES.c.message_id.in_(ids))),
-            intact=intact,
+            intact=repository.is_intact(),
         )
 
 

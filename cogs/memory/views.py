@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import discord
 
 from cogs.memory.presentation import PageView, result_pages
-from cogs.memory.records import RecallResult
+from cogs.memory.records import RecallResult, Scope
 
 if TYPE_CHECKING:
     from cogs.discord_app import MnemeBot
 
+log = logging.getLogger(__name__)
 TOKEN_SECONDS = 840.0
 COLOUR = discord.Colour(0x5865F2)
 Interaction: TypeAlias = "discord.Interaction[MnemeBot]"
@@ -57,6 +59,8 @@ class ResultPages(OwnView):
         self._result = result
         self._query = query
         self._page = 0
+        self._pages = 1
+        self._last: Interaction | None = None
 
     async def first(self, interaction: Interaction) -> None:
         """Show the first page as the answer to a deferred command."""
@@ -67,13 +71,25 @@ class ResultPages(OwnView):
             await interaction.followup.send(embed=embed, ephemeral=True)
 
     async def _render(self, interaction: Interaction, result: RecallResult) -> discord.Embed:
-        names = interaction.client.readers.names(frozenset(hit.message.channel_id for hit in result.hits))
+        shown: dict[int, set[int]] = {}
+        for hit in result.hits:
+            shown.setdefault(hit.message.guild_id, set()).add(hit.message.channel_id)
+        names = interaction.client.readers.names(Scope({g: frozenset(ids) for g, ids in shown.items()}))
+        self._last = interaction
         pages = result_pages(result, self._query, discord.utils.utcnow(), names=names)
         self._pages = len(pages)
         self._page = min(max(self._page, 0), self._pages - 1)
         self.previous.disabled = self._page == 0
         self.following.disabled = self._page == self._pages - 1
         return page_embed(pages[self._page])
+
+    async def on_timeout(self) -> None:
+        """Take the buttons away before Discord lets them run into nothing."""
+        if self._last is not None:
+            try:
+                await self._last.edit_original_response(view=None)
+            except discord.HTTPException as error:
+                log.info("buttons could not be taken away: HTTP %s", error.status)
 
     async def _turn(self, interaction: Interaction, step: int) -> None:
         await interaction.response.defer()

@@ -44,6 +44,9 @@ class Model:
         self.error = error
         self.asked: list[Sequence[dict[str, str]]] = []
 
+    async def close(self) -> None:
+        pass
+
     async def stream(self, messages: Sequence[dict[str, str]]) -> AsyncGenerator[str, None]:
         self.asked.append(messages)
         for piece in self.pieces:

@@ -183,6 +183,9 @@ class Parrot:
     def __init__(self, text: str) -> None:
         self.text = text
 
+    async def close(self) -> None:
+        pass
+
     async def stream(self, messages: Sequence[dict[str, str]]) -> AsyncGenerator[str, None]:
         for start in range(0, len(self.text), 997):
             yield self.text[start : start + 997]

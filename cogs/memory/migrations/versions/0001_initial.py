@@ -137,9 +137,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         # The index keeps its own copy of the terms: only such a table honours secure-delete, which takes a deleted
         # message's terms out of the file at once. A contentless one leaves them until segments merge.
-        op.execute(
-            "CREATE VIRTUAL TABLE keywords USING fts5(body, author, tokenize='unicode61 remove_diacritics 2')"
-        )
+        op.execute("CREATE VIRTUAL TABLE keywords USING fts5(body, author, tokenize='unicode61 remove_diacritics 2')")
         op.execute("INSERT INTO keywords(keywords, rank) VALUES('secure-delete', 1)")
     else:
         op.execute(

