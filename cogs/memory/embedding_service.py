@@ -190,6 +190,19 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
+def verified_folder(spec: EmbedderSpec) -> Path:
+    """Return the folder of an embedder whose weights were checked.
+
+    Raises:
+        EmbedderUnavailable: it is not here, or its weights are not the expected ones.
+    """
+    folder = _folder(spec)
+    if folder is None:
+        raise EmbedderUnavailable(f"The embedder {spec.name} is not in a local folder.")
+    _checked_weights(spec, folder)
+    return folder
+
+
 def _folder(spec: EmbedderSpec) -> Path | None:
     """Return the model's folder, or ``None`` where ``id`` is a hub id."""
     if spec.id.startswith("package:"):

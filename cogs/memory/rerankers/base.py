@@ -47,6 +47,7 @@ class LoadOptions:
 
     ``batch_tokens`` bounds the padded (or packed) tokens of one forward pass; ``max_document_tokens`` cuts a
     document's tail; ``local_only`` forbids the network. ``models_dir`` holds fetched models.
+    ``api_key`` is for hosted rerankers; ``trust_remote_code`` holds the names that the operator trusts to bring code.
     """
 
     device: str = "cpu"
@@ -56,6 +57,8 @@ class LoadOptions:
     models_dir: Path = Path("data/runtime/models")
     local_only: bool = True
     threads: int | None = None
+    api_key: str | None = field(default=None, repr=False)
+    trust_remote_code: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

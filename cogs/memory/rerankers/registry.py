@@ -1,0 +1,91 @@
+"""Rerankers by name: ``config/rerankers.yaml`` → a spec → the format's class, imported when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+
+from cogs.memory.errors import BadRequest
+from cogs.memory.rerankers.base import Loader, LoadOptions, Reranker, RerankerSpec, RerankerUnavailable
+from config.settings import CONFIG_DIR, PROJECT_DIR
+
+RERANKERS_FILE: Final = CONFIG_DIR / "rerankers.yaml"
+
+FORMATS: Final[Mapping[str, str]] = {
+    "qwen3": "qwen3",
+    "lycheemem": "lycheemem",
+    "memreranker": "memreranker",
+    "prism": "prism",
+    "lychee": "lychee",
+    "hindsight": "hindsight",
+    "kalm": "kalm",
+    "querit": "querit",
+    "qwen3-vl": "qwen3_vl",
+    "cross-encoder": "cross_encoder",
+    "onnx-cross-encoder": "onnx_cross_encoder",
+    "late-interaction": "late_interaction",
+    "http": "http",
+}
+"""Each published format and the module of this package that holds its ``load``. Other packages add theirs as
+``package.module:function``, which is also how an operator names a format of his own."""
+
+
+def load_specs(path: Path | None = None) -> dict[str, RerankerSpec]:
+    """Read the rerankers by name, in the order of the file.
+
+    A relative ``id`` that is a folder of this project becomes its absolute path.
+
+    Raises:
+        BadRequest: the file cannot be read or an entry is malformed; the sentence names the entry.
+    """
+    path = RERANKERS_FILE if path is None else path
+    try:
+        entries: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise BadRequest(f"The rerankers cannot be read from {path}: {error}.") from error
+    if not isinstance(entries, Mapping):
+        raise BadRequest(f"{path.name} must map names to rerankers.")
+    return {str(name): _spec(str(name), values, path) for name, values in entries.items()}
+
+
+def _spec(name: str, values: object, path: Path) -> RerankerSpec:
+    known = {field.name for field in fields(RerankerSpec)} - {"name"}
+    if not isinstance(values, Mapping) or "format" not in values:
+        raise BadRequest(f"The reranker {name} in {path.name} needs at least a format.")
+    if unknown := set(values) - known:
+        raise BadRequest(
+            f"The reranker {name} in {path.name} has unknown settings ({', '.join(sorted(map(str, unknown)))}); "
+            f"it may have {', '.join(sorted(known))}."
+        )
+    if values["format"] not in FORMATS and ":" not in str(values["format"]):
+        raise BadRequest(
+            f"The reranker {name} in {path.name} has the unknown format {values['format']!r}; "
+            f"choose one of {', '.join(FORMATS)}."
+        )
+    spec = RerankerSpec(name=name, **cast("dict[str, Any]", dict(values)))
+    local = PROJECT_DIR / spec.id
+    if spec.id and not Path(spec.id).is_absolute() and local.is_dir():
+        return RerankerSpec(name=name, **{**cast("dict[str, Any]", dict(values)), "id": str(local)})
+    return spec
+
+
+def load_reranker(spec: RerankerSpec, options: LoadOptions) -> Reranker:
+    """Load a reranker.
+
+    Raises:
+        RerankerUnavailable: it cannot be used here; the sentence says why and what to do.
+    """
+    target = FORMATS.get(spec.format)
+    module_name, _, function = (
+        (f"{__package__}.{target}", "", "load") if target is not None else spec.format.partition(":")
+    )
+    try:
+        loader: Loader = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise RerankerUnavailable(f"The format of {spec.name} cannot be loaded: {error}.") from error
+    return loader(spec, options)
