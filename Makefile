@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test check lock clean
 
 run: $(VENV)/.installed
-	@$(BIN)/python bot.py $(if $(ARGS),$(ARGS),start)
+	@$(BIN)/python bot.py $(if $(ARGS),$(ARGS),run)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)

@@ -130,7 +130,7 @@ async def _console(settings: Settings, sample: Path | None) -> int:
 
 
 def import_exports(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DiscordChatExporter JSON files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DiscordChatExporter JSON, or folders of it.")],
     as_json: JsonFlag = False,
 ) -> int:
     """Import exports of DiscordChatExporter; importing twice changes nothing."""
@@ -140,13 +140,15 @@ def import_exports(
 async def _import(settings: Settings, files: list[Path], as_json: bool) -> int:
     from cogs.memory.exports import import_with_bar
     from cogs.memory.service import MemoryService
-    from cogs.memory.snapshots import save_snapshot_of
+    from cogs.memory.snapshots import GUILD_FILE, exports_in, save_snapshot_of
 
+    chosen = [found for file in files for found in (exports_in(file) if file.is_dir() else [file])]
+    exports = [file for file in chosen if file.name != GUILD_FILE]
     service = await MemoryService.open(settings)
     try:
         await service.start()
-        report = await import_with_bar(service, files, errors)
-        for folder in {file.parent for file in files}:
+        report = await import_with_bar(service, exports, errors)
+        for folder in {file.parent for file in chosen}:
             save_snapshot_of(folder, settings.data_dir)
         if as_json:
             print(json.dumps(report.as_json()))

@@ -24,6 +24,7 @@ from cogs.memory.models import (
 from cogs.memory.records import IncomingMessage, StoredMessage
 from cogs.memory.repository_base import CHANNELS, MESSAGES, message_row, stored_message
 from cogs.memory.repository_guilds import GuildRows
+from cogs.memory.repository_labels import LabelRows
 from cogs.memory.repository_people import PeopleRows
 from cogs.memory.repository_search import SearchRows
 
@@ -49,7 +50,7 @@ class PendingMessage:
     parent: StoredMessage | None
 
 
-class Repository(SearchRows, PeopleRows, GuildRows):
+class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
     """Rows, keywords and vectors. A message is committed here before anything else happens to it."""
 
     # -- messages ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from cogs.memory.models import MessageLabel, table_of
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.repository_base import CHANNELS, MESSAGES, RepositoryBase, stored_message, to_ms
+from cogs.memory.repository_labels import JUDGED
 
 MESSAGE_LABELS = table_of(MessageLabel)
 AUTHOR_WEIGHT = 1.0
@@ -107,7 +108,8 @@ class SearchRows(RepositoryBase):
             rows = list(db.execute(query).mappings())
             for row in db.execute(
                 sa.select(MESSAGE_LABELS.c.message_id, MESSAGE_LABELS.c.name).where(
-                    MESSAGE_LABELS.c.message_id.in_(self.ids([r["id"] for r in rows]))
+                    MESSAGE_LABELS.c.message_id.in_(self.ids([r["id"] for r in rows])),
+                    MESSAGE_LABELS.c.name != JUDGED,
                 )
             ):
                 labels.setdefault(row.message_id, []).append(row.name)

@@ -13,6 +13,7 @@ from cogs.memory.database import FolderLock, create_engine, migrate
 from cogs.memory.errors import BadRequest, ProfileError
 from cogs.memory.forgetting import ForgettingMixin
 from cogs.memory.ingest import IngestWorker
+from cogs.memory.labels import LabelMixin, LabelWorker
 from cogs.memory.loadout import Loadout, LoadoutFactory
 from cogs.memory.profiles import Machine, MemoryProfile
 from cogs.memory.recall import RecallMixin
@@ -37,7 +38,7 @@ Progress = Callable[[str, float], Awaitable[None]]
 PROFILE_KEY = "profile"
 
 
-class MemoryService(RecallMixin, ForgettingMixin):
+class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
     """Remembers messages, recalls them within a scope, and forgets them.
 
     Build it with :meth:`open`, then :meth:`start`; every other method is safe to call from the event loop and does
@@ -96,10 +97,12 @@ class MemoryService(RecallMixin, ForgettingMixin):
         loadout = await self._first_loadout()
         self.slot = ModelSlot(loadout, self._retire)
         self.ingest = IngestWorker(self.repository, self.slot)
+        self.label_worker = LabelWorker(self.repository, self.slot)
         if ingest:
             await asyncio.to_thread(loadout.indexes.discard_others)
             await asyncio.to_thread(self.repository.queue_missing, loadout.embedder.model_key)
             self.ingest.start()
+            self.label_worker.start()
             self._housekeeping = asyncio.create_task(self._keep_house(), name="housekeeping")
 
     async def _first_loadout(self) -> Loadout:
@@ -144,6 +147,7 @@ class MemoryService(RecallMixin, ForgettingMixin):
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
         if hasattr(self, "ingest"):
+            await self.label_worker.stop()
             await self.ingest.stop()
             await asyncio.to_thread(self.slot.current.close)
         for worker in self._workers.values():
@@ -195,7 +199,11 @@ class MemoryService(RecallMixin, ForgettingMixin):
             self._reach.pop(message.channel_id, None)
         if saved.new or saved.changed:
             self._loop_call(self.ingest.notify)
+            self._loop_call(self._notify_labels)
         return len(saved.new) + len(saved.changed)
+
+    def _notify_labels(self) -> None:
+        self.label_worker.notify()
 
     async def edit(self, message: IncomingMessage) -> bool:
         """Take in the new text of a message; its old text is gone when this returns."""
@@ -313,7 +321,7 @@ class MemoryService(RecallMixin, ForgettingMixin):
                 reranker=None if loadout.reranker is None else loadout.reranker.name,
                 device=f"{loadout.profile.device} ({loadout.profile.dtype})",
                 index=f"{stats.kind}: {stats.vectors:,} vectors, {stats.bytes / 2**20:.1f} MB",
-                last_error=self.ingest.last_error or self.last_recall_error,
+                last_error=self.ingest.last_error or self.label_worker.last_error or self.last_recall_error,
                 latency=self.latency.percentiles(),
                 uptime=time.monotonic() - self._started,
                 degraded=loadout.problem or self._problem,
