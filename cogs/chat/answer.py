@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from cogs.chat.llm import LlmError, model_from_settings
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SPARE = 4
+"""Hits recalled beyond the limit, because earlier questions of the same words are no memories."""
 QUERY_LIMIT = 1000
 """A longer question is cut to this many characters for the search; the model still reads all of it."""
 
@@ -140,12 +142,13 @@ class ChatService:
         request = RecallRequest(
             query=asked[:QUERY_LIMIT],
             scope=scope,
-            limit=self._limit,
+            limit=self._limit + SPARE,
             turns=tuple(turns),
             asked_at=now,
             exclude_ids=exclude_ids,
+            evidence=True,
         )
-        result = await self._memory.recall(request)
+        result = _without_the_question(await self._memory.recall(request), asked, self._limit)
         if self._llm is None:
             yield self._extractive(result, now, None, names)
             return
@@ -200,6 +203,17 @@ class ChatService:
         )
 
 
+def _without_the_question(result: RecallResult, asked: str, limit: int) -> RecallResult:
+    """Return a result without the times that the same was asked before, which answer nothing."""
+    words = _words(asked)
+    hits = [hit for hit in result.hits if _words(question_of(hit.message.content, None)) != words]
+    return replace(result, hits=tuple(hits[:limit]))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
 def build_chat(settings: Settings, service: MemoryService) -> ChatService:
     """Return the chat service that the settings describe, extractive where they name no language model.
 
@@ -240,6 +254,6 @@ class Pacer:
         self.interval = min(10.0, self.interval * 1.5)
 
 
-def question_of(content: str, bot_id: int) -> str:
-    """Return what a message asks the bot: its text without the bot's own mention."""
-    return re.sub(rf"\s*<@!?{bot_id}>\s*", " ", content).strip()
+def question_of(content: str, bot_id: int | None) -> str:
+    """Return what a message asks the bot: its text without the bot's own mention (``None``: without any)."""
+    return re.sub(rf"\s*<@!?{bot_id or '[0-9]+'}>\s*", " ", content).strip()

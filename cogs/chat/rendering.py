@@ -20,6 +20,8 @@ _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _CITATION = re.compile(r"[ \t]?(?<!\\)\[(\d{1,4}(?:\s*[,;–-]\s*\d{1,4})*)\](?!\()")
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _OPENING = "<think>"
+FITTING = 0.05
+"""A quotation is called an answer where the reranker gives it this probability at least."""
 _QUOTED = 5
 _QUOTE_WIDTH = 220
 
@@ -94,7 +96,9 @@ def extractive_answer(
     if not hits:
         told = f"{failure} {empty}" if failure else empty
         return Answer(markdown(told), told, ())
-    opening = f"{failure} Here is what was said:" if failure else "Here is what was said (quoted, no language model):"
+    told = "Here is what was said" if _fits(hits[0]) else "Nothing I remember seems to answer that; the nearest is"
+    opening = f"{failure} {told}:" if failure else f"{told} (quoted, no language model):"
+    hits = [hit for hit in hits if _fits(hit)] or hits[:1]
     blocks, plain, cited = [markdown(opening)], [opening], []
     used = discord_length(blocks[0])
     for number, hit in enumerate(hits[:_QUOTED], start=1):
@@ -109,6 +113,11 @@ def extractive_answer(
         plain.append(f"  “{quote}”\n  — {_source(hit, now, str)} [{number}]")
         cited.append(hit.message.id)
     return Answer("\n".join(blocks), "\n".join(plain), tuple(cited))
+
+
+def _fits(hit: Hit) -> bool:
+    """Return whether a hit may answer at all; where nothing was reranked, nobody knows."""
+    return hit.rerank_score is None or hit.rerank_score >= FITTING
 
 
 def _source(hit: Hit, now: dt.datetime, escape: Callable[[str], str]) -> str:

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ QUERY_CHARACTERS = 1000
 MAX_LIMIT = 50
 EXPLAIN_DEPTH = 1000
 AUTHORS_KNOWN = 500
+EVIDENCE_HITS = 8
+EVIDENCE_SCORE = 0.5
+EVIDENCE_DEADLINES = 4
+"""Writing takes longer than scoring: this many times the profile's deadline for scoring."""
 
 
 def checked_query(text: str) -> str:
@@ -107,6 +112,10 @@ class RecallMixin(ServiceBase):
             degraded = problem or degraded
             if reranked is not None:
                 reranker = loadout.reranker.name
+            if reranked is not None and request.evidence and loadout.reranker.explains:
+                before = time.perf_counter()
+                reranked = await self._with_evidence(loadout, info.query, reranked, request.limit, found)
+                seconds["evidence"] = time.perf_counter() - before
         elif loadout.reranker is None:
             degraded = degraded or self._without_reranker(loadout)
         seconds["recall"] = time.perf_counter() - started
@@ -153,17 +162,45 @@ class RecallMixin(ServiceBase):
             return vector, None
         return None, "The search by meaning is not available at the moment; these were found by their words."
 
+    async def _with_evidence(
+        self, loadout: Loadout, query: str, reranked: list[Hit], limit: int, found: Candidates
+    ) -> list[Hit]:
+        """Return the hits with the evidence in those that matter; without it where that takes too long or fails."""
+        assert loadout.reranker is not None
+        head = [hit for hit in reranked[: min(limit, EVIDENCE_HITS)] if (hit.rerank_score or 0) >= EVIDENCE_SCORE]
+        if not head:
+            return reranked
+        rows = [
+            {**_candidate(hit, found), "rerank_score": hit.rerank_score, "rerank_raw": hit.raw_score} for hit in head
+        ]
+        try:
+            scores = await loadout.worker.run(
+                loadout.reranker.explain,
+                query,
+                rows,
+                loadout.reranker.score_field,
+                priority=Priority.INTERACTIVE,
+                deadline=EVIDENCE_DEADLINES * loadout.profile.deadline_ms / 1000,
+            )
+        except DeadlineExceeded:
+            self.last_recall_error = f"the reranker {loadout.reranker.name} took too long to write evidence"
+            return reranked
+        except MODEL_ERRORS as error:
+            self.last_recall_error = f"the reranker {loadout.reranker.name} failed to write evidence: {error}"
+            log.warning("no evidence was written", exc_info=error)
+            return reranked
+        written = {
+            hit.message.id: replace(hit, evidence=score.evidence, contribution=score.contribution)
+            for hit, score in zip(head, scores, strict=True)
+        }
+        return [written.get(hit.message.id, hit) for hit in reranked]
+
     async def _rerank(
         self, loadout: Loadout, query: str, head: list[Hit], found: Candidates
     ) -> tuple[list[Hit] | None, str | None]:
         """Return the hits in the reranker's order, or None and the sentence that tells the reader why not."""
         assert loadout.reranker is not None
-        candidates = [
-            candidate(
-                hit.message, None if hit.message.reply_to_id is None else found.parents.get(hit.message.reply_to_id)
-            )
-            for hit in head
-        ]
+        candidates = [_candidate(hit, found) for hit in head]
         seconds = loadout.profile.deadline_ms / 1000
         try:
             scored = await loadout.worker.run(
@@ -194,6 +231,11 @@ class RecallMixin(ServiceBase):
             )
             for c in scored
         ], None
+
+
+def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
+    parent = None if hit.message.reply_to_id is None else found.parents.get(hit.message.reply_to_id)
+    return candidate(hit.message, parent)
 
 
 def _stages(found: Candidates, ordered: list[Hit]) -> dict[str, list[tuple[int, float]]]:

@@ -113,7 +113,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class RecallRequest:
-    """A question to the memory. ``limit`` is the number of hits, 1 to 50."""
+    """A question to the memory. ``limit`` is the number of hits, 1 to 50.
+
+    ``explain`` returns the order of every stage as well; ``evidence`` asks a reranker that can for the evidence in the
+    hits, which is shorter than they are.
+    """
 
     query: str
     scope: Scope
@@ -122,6 +126,7 @@ class RecallRequest:
     turns: tuple[Turn, ...] = ()
     asked_at: dt.datetime | None = None
     explain: bool = False
+    evidence: bool = False
     exclude_ids: frozenset[int] = frozenset()
 
 

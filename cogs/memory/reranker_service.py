@@ -158,6 +158,11 @@ class RerankerService:
         scored.sort(key=lambda candidate: -candidate["rerank_score"])
         return scored if top_k is None else scored[:top_k]
 
+    @property
+    def explains(self) -> bool:
+        """Whether the format writes evidence."""
+        return self._reranker is not None and type(self._reranker).explain is not Reranker.explain
+
     def explain(self, query: str, candidates: Sequence[dict[str, Any]], score_field: str = "content") -> list[Score]:
         """Return the scores of candidates that were reranked, with evidence where the format generates it."""
         self.load()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -94,10 +95,24 @@ async def test_the_scope_and_the_turns_reach_the_memory_as_they_are() -> None:
     request = memory.requests[0]
     assert request.scope == SCOPE
     assert request.turns == (Turn("Cy", "hi"),)
-    assert request.limit == 3
+    assert request.limit >= 3
+    assert request.evidence
     assert request.exclude_ids == {5}
     assert request.asked_at == NOW
     assert len(request.query) == 1000
+
+
+async def test_the_same_question_asked_before_is_no_memory() -> None:
+    asked_before = replace(HITS[0], message=replace(HITS[0].message, content="<@99> What colour is the fence?"))
+    (only,) = await replies(Memory(asked_before, *HITS[1:]), None, question="what colour is the fence")
+    assert only.cited == (32,)
+
+
+async def test_what_the_reranker_thinks_unlikely_is_not_called_an_answer() -> None:
+    unlikely = [replace(hit, rerank_score=0.01) for hit in HITS]
+    (only,) = await replies(Memory(*unlikely), None)
+    assert only.plain.startswith("Nothing I remember seems to answer that; the nearest is")
+    assert only.cited == (31,)
 
 
 async def test_without_a_model_the_best_memories_are_quoted_and_marked() -> None:
