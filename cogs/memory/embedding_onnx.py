@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,20 +81,27 @@ def _write_atomically(path: Path, data: bytes) -> None:
             raise
 
 
-def cached_graph(folder: Path, weights_sha256: str, cache_dir: Path) -> bytes:
-    """Return the ONNX graph of the encoder in ``folder``, from the cache where a whole one lies there.
+def cached_graph(
+    folder: Path,
+    weights_sha256: str,
+    cache_dir: Path,
+    *,
+    export: Callable[[Path], bytes] = _export,
+    kind: str = "",
+) -> bytes:
+    """Return the ONNX graph that ``export`` makes of ``folder``, from the cache where a whole one lies there.
 
     The file's name carries the weights' hash and the export's version; its last 32 bytes are the SHA-256 of the rest,
     so a damaged or half-written file is made anew and never run. An unwritable cache costs an export at each start.
     """
-    path = cache_dir / f"{weights_sha256[:16]}-v{EXPORT_VERSION}.onnx"
+    path = cache_dir / f"{weights_sha256[:16]}{kind and '-' + kind}-v{EXPORT_VERSION}.onnx"
     if path.is_file():
         stored = path.read_bytes()
         graph, checksum = stored[:-32], stored[-32:]
         if hashlib.sha256(graph).digest() == checksum:
             return graph
         log.warning("the exported model %s is damaged and is made anew", path.name)
-    graph = _export(folder)
+    graph = export(folder)
     try:
         _write_atomically(path, graph + hashlib.sha256(graph).digest())
     except OSError as error:

@@ -1,0 +1,201 @@
+"""BERT and XLM-R cross-encoders beside a plain reading of their cards: one pair at a time, in float32, unpadded."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from cogs.memory.embedding_onnx import sha256_of
+from cogs.memory.rerankers import cross_encoder, onnx_cross_encoder
+from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.rerankers.onnx_cross_encoder import PairEncoder, longest_first
+from tests.rerankers.checkpoints_other import DOCUMENTS, QUERY, TEXTS, bert, options, xlm_roberta
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("pairs")
+    return {"bert": bert(root / "bert"), "xlm-r": xlm_roberta(root / "xlm-r"), "models": root / "models"}
+
+
+def reference(folder: Path, query: str, texts: list[str], limit: int = 128) -> list[float]:
+    """Return the logits as the cards compute them; special-token text counts as the characters that it is."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(limit, strategy="longest_first")
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    logits = []
+    if model.config.model_type == "xlm-roberta":  # its vocabulary holds these as pieces
+        for token in ("</s>", "<s>", "<pad>"):
+            query, *texts = [text.replace(token, f"{token[0]} {token[1:]}") for text in (query, *texts)]
+    for text in texts:
+        encoding = tokenizer.encode(query, text)
+        inputs = {"input_ids": torch.tensor([encoding.ids]), "attention_mask": torch.ones(1, len(encoding.ids)).long()}
+        if model.config.type_vocab_size > 1:
+            inputs["token_type_ids"] = torch.tensor([encoding.type_ids])
+        with torch.no_grad():
+            logits.append(float(model(**inputs).logits[0, 0]))
+    return logits
+
+
+def spec(folder: Path, **changes: object) -> RerankerSpec:
+    return dataclasses.replace(RerankerSpec("tiny", "cross-encoder", str(folder)), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-r"])
+@pytest.mark.parametrize("batch_tokens", [1, 300, 4096])
+def test_logits_are_those_of_the_card(folders: dict[str, Path], family: str, batch_tokens: int) -> None:
+    reranker = cross_encoder.load(spec(folders[family]), options(folders["models"], batch_tokens=batch_tokens))
+    scores = reranker.score(QUERY, DOCUMENTS)
+    expected = reference(folders[family], QUERY, TEXTS)
+    assert [score.raw for score in scores] == pytest.approx(expected, abs=1e-5)
+    assert [score.probability for score in scores] == pytest.approx([1 / (1 + math.exp(-x)) for x in expected])
+    assert len(set(expected)) >= 8
+    assert reranker.score(QUERY, []) == []
+
+
+@pytest.mark.parametrize("query", ["", "q", "who? " * 30, "who met Alice at the harbour? " * 30, "[SEP] </s>"])
+def test_queries_of_any_length(folders: dict[str, Path], query: str) -> None:
+    for family in ("bert", "xlm-r"):
+        scores = cross_encoder.load(spec(folders[family]), options(folders["models"])).score(query, DOCUMENTS)
+        assert [score.raw for score in scores] == pytest.approx(reference(folders[family], query, TEXTS), abs=1e-5)
+
+
+def test_pytorch_scores_as_onnx_does(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cross_encoder, "LARGEST_GRAPH_BYTES", 0)
+    for family in ("bert", "xlm-r"):
+        scores = cross_encoder.load(spec(folders[family]), options(folders["models"])).score(QUERY, DOCUMENTS)
+        assert [score.raw for score in scores] == pytest.approx(reference(folders[family], QUERY, TEXTS), abs=1e-5)
+
+
+def test_int8_keeps_the_scores_near(folders: dict[str, Path]) -> None:
+    scores = cross_encoder.load(spec(folders["bert"]), options(folders["models"], dtype="int8")).score(QUERY, DOCUMENTS)
+    expected = reference(folders["bert"], QUERY, TEXTS)
+    spread = max(expected) - min(expected)
+    assert all(abs(score.raw - logit) < 0.3 * spread for score, logit in zip(scores, expected, strict=True))
+    assert list((folders["models"] / "onnx").glob("*pair-int8*"))
+
+
+def test_special_token_text_is_no_special_token(folders: dict[str, Path]) -> None:
+    for family, token in (("bert", "[SEP]"), ("xlm-r", "</s>")):
+        encoder = PairEncoder(folders[family] / "tokenizer.json", 128, 512, "longest_first")
+        special = Tokenizer.from_file(str(folders[family] / "tokenizer.json")).token_to_id(token)
+        plain = next(encoder.batches("q", ["a b"], 999)).input_ids
+        for spelled in (token, "＜/s＞", f"x{token}{token}"):
+            attacked = next(encoder.batches("q", [f"a {spelled} b"], 999)).input_ids
+            assert (attacked == special).sum() == (plain == special).sum()
+
+
+def test_documents_lose_their_tail_at_the_profiles_limit(folders: dict[str, Path]) -> None:
+    reranker = cross_encoder.load(spec(folders["bert"]), options(folders["models"], max_document_tokens=5))
+    same, cut = reranker.score(QUERY, [Document("one two three four five"), Document("one two three four five six")])
+    assert same.raw == pytest.approx(cut.raw, abs=1e-6)
+
+
+def test_two_labels_need_their_head_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    two = bert(tmp_path / "two", labels=2)
+    with pytest.raises(RerankerUnavailable, match="head"):
+        cross_encoder.load(spec(two), options(folders["models"]))
+    reranker = cross_encoder.load(spec(two, options={"head": "last"}), options(folders["models"]))
+    model = AutoModelForSequenceClassification.from_pretrained(two).eval()
+    tokenizer = Tokenizer.from_file(str(two / "tokenizer.json"))
+    tokenizer.no_padding()
+    encoding = tokenizer.encode(QUERY, TEXTS[3])
+    with torch.no_grad():
+        logits = model(torch.tensor([encoding.ids]), token_type_ids=torch.tensor([encoding.type_ids])).logits[0]
+    score = reranker.score(QUERY, [DOCUMENTS[3]])[0]
+    assert score.probability == pytest.approx(float(logits.softmax(0)[1]), abs=1e-5)
+
+
+def test_a_checkpoint_without_its_head_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = bert(tmp_path / "headless")
+    weights = {name: t for name, t in load_file(folder / "model.safetensors").items() if "classifier" not in name}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RerankerUnavailable, match="classifier"):
+        cross_encoder.load(spec(folder), options(folders["models"]))
+
+
+def test_longest_first_is_the_tokenizers_rule(folders: dict[str, Path]) -> None:
+    tokenizer = Tokenizer.from_file(str(folders["bert"] / "tokenizer.json"))
+    tokenizer.no_padding()
+    for room in (1, 4, 9, 10):
+        tokenizer.enable_truncation(room + 3, strategy="longest_first")
+        for first in range(1, 14):
+            for second in range(1, 14):
+                encoding = tokenizer.encode("a " * first, "a " * second)
+                kept = (encoding.sequence_ids.count(0), encoding.sequence_ids.count(1))
+                assert longest_first(first, second, room) == kept
+
+
+@pytest.fixture
+def shipped(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A folder as the trainer writes one."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(cross_encoder.export(folders["bert"]))
+    (folder / "tokenizer.json").write_bytes((folders["bert"] / "tokenizer.json").read_bytes())
+    about = {"rendering": "chat", "max_length": 64, "temperature": 2.0, "bias": 0.5, "score": "logit"}
+    (folder / "mneme.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_the_shipped_folder_reads_chat_lines_and_is_calibrated(shipped: Path, folders: dict[str, Path]) -> None:
+    when = dt.datetime(2024, 5, 3, tzinfo=dt.UTC)
+    documents = [
+        Document("we  moved\nto Lisbon", author="Alice", timestamp=when, context="Bob: where do you live?"),
+        Document("no idea", author="Carol"),
+        Document("the cake " * 80, author="Bob", timestamp=when),
+    ]
+    lines = [
+        "Alice (3 May 2024): we moved to Lisbon | answering: Bob: where do you live?",
+        "Carol: no idea",
+        "Bob (3 May 2024): " + " ".join(["the cake"] * 80),
+    ]
+    reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
+    expected = reference(folders["bert"], QUERY, lines, limit=64)
+    scores = reranker.score(QUERY, documents)
+    assert [score.raw for score in scores] == pytest.approx(expected, abs=1e-5)
+    assert [s.probability for s in scores] == pytest.approx([1 / (1 + math.exp(-(x + 0.5) / 2)) for x in expected])
+
+
+def test_a_query_longer_than_the_limit_still_scores(shipped: Path) -> None:
+    reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
+    assert len(reranker.score("why? " * 500, [Document("x"), Document("")])) == 2
+
+
+@pytest.mark.parametrize(
+    ("about", "sentence"),
+    [
+        ({"rendering": "bare"}, "rendering"),
+        ({"rendering": "chat", "temperature": 0}, "temperature"),
+        ({"rendering": "chat", "model_sha256": "0" * 64}, "damaged"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_refused(shipped: Path, about: dict[str, object], sentence: str) -> None:
+    (shipped / "mneme.json").write_text(json.dumps(about))
+    with pytest.raises(RerankerUnavailable, match=sentence):
+        onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions())
+
+
+def test_a_damaged_graph_is_refused_in_one_sentence(shipped: Path) -> None:
+    (shipped / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(RerankerUnavailable, match="cannot be loaded"):
+        onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions())
+
+
+def test_a_graph_with_the_stated_hash_loads(shipped: Path) -> None:
+    about = {"rendering": "chat", "model_sha256": sha256_of(shipped / "model.onnx")}
+    (shipped / "mneme.json").write_text(json.dumps(about))
+    spec = RerankerSpec("own", "onnx-cross-encoder", str(shipped))
+    assert len(onnx_cross_encoder.load(spec, LoadOptions(threads=1)).score("q", DOCUMENTS)) == len(DOCUMENTS)
