@@ -1,0 +1,205 @@
+"""A decoder's forward pass over many documents in one row: no padding, and the prompt's beginning only once.
+
+Each document attends to the shared beginning and to itself, at the positions that it would have if it alone followed
+the beginning, so the result is that of the published code up to rounding. The last layer is computed only where a
+score is read, and of the output head only the rows that make the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cogs.memory.rerankers.packed_attention import Attention, Spans, attention_for
+from cogs.memory.rerankers.prefix_cache import KeyValues
+
+PACKABLE: Final = frozenset({"Qwen2Model", "Qwen3Model", "Qwen3VLTextModel"})
+"""The decoders whose layers this forward pass computes: attention everywhere, SwiGLU, rotary positions."""
+
+Linear = Callable[[Tensor], Tensor]
+
+
+def can_pack(backbone: nn.Module) -> bool:
+    """Tell whether a decoder can be packed: a known class with full attention in every layer."""
+    config: Any = backbone.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return type(backbone).__name__ in PACKABLE and kinds == {"full_attention"}
+
+
+class PackedDecoder:
+    """Runs a loaded transformers decoder over packed documents and reads the state of each one's last token.
+
+    Args:
+        backbone: the decoder without its head, as :func:`can_pack` accepts it; its weights are used in place.
+        attention: how documents attend; by default what measured best on the device.
+        linear: replaces each dense layer, given its weight and bias; by default the layer in its own precision.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        attention: Literal["per_document", "padded"] | None = None,
+        linear: Callable[[Tensor, Tensor | None], Linear] | None = None,
+    ) -> None:
+        if not can_pack(backbone):
+            raise ValueError(f"{type(backbone).__name__} cannot be packed")
+        parts: Any = backbone
+        self._embed: nn.Module = parts.embed_tokens
+        self._rotary: nn.Module = parts.rotary_emb
+        self._norm: Any = parts.norm
+        self._layers = [
+            _Layer(layer, linear, number == len(parts.layers) - 1) for number, layer in enumerate(parts.layers)
+        ]
+        self.device: torch.device = next(backbone.parameters()).device
+        self._attention: Attention = attention_for(self.device.type, attention)
+
+    @torch.inference_mode()
+    def forward(
+        self, past: KeyValues | None, head: Sequence[int], tails: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, KeyValues]:
+        """Compute ``head`` after ``past``, and each of ``tails`` after both.
+
+        Args:
+            past: the state of the tokens before ``head``, or ``None`` where it begins the prompt.
+            head: the tokens that all documents share and whose state is not known yet; may be empty if ``past`` is
+                given.
+            tails: the tokens of each document, none of them empty. Without any, only the state is computed.
+
+        Returns:
+            The normed hidden state of each tail's last token, of shape (documents, hidden size), and the state of
+            ``past`` and ``head`` together.
+        """
+        known = 0 if past is None else len(past)
+        shared = known + len(head)
+        if not shared or not all(tails):
+            raise ValueError("a packed pass needs a shared beginning and no empty document")
+        spans = Spans.of(len(head), [len(tail) for tail in tails], shared, self.device)
+        ids = torch.tensor([*head, *(token for tail in tails for token in tail)], device=self.device)
+        positions = torch.cat(
+            [torch.arange(known, shared), *(torch.arange(shared, shared + len(tail)) for tail in tails)]
+        ).to(self.device)
+        hidden: Tensor = self._embed(ids)
+        cos, sin = self._rotary(hidden[None], positions[None])
+        rotary = (cos[0, :, None], sin[0, :, None])
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for number, layer in enumerate(self._layers):
+            before = None if past is None else (past.keys[number], past.values[number])
+            hidden, key, value = layer.forward(hidden, rotary, before, spans, self._attention)
+            keys.append(key)
+            values.append(value)
+        hidden = rms_norm(hidden, self._norm)
+        return hidden, KeyValues(tuple(keys), tuple(values))
+
+
+class _Layer:
+    """One decoder layer, its dense parts joined where they read the same input.
+
+    Of the ``final`` layer only the states at each document's last token are computed.
+    """
+
+    def __init__(self, layer: Any, linear: Callable[[Tensor, Tensor | None], Linear] | None, final: bool) -> None:
+        self._final = final
+        attention, mlp = layer.self_attn, layer.mlp
+        self._head_size: int = attention.head_dim
+        self._scale: float = attention.scaling
+        self._norms = (layer.input_layernorm, layer.post_attention_layernorm)
+        self._head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
+        projections = [attention.q_proj, attention.k_proj, attention.v_proj]
+        if final:
+            self._query, self._key_value = join(projections[:1], linear), join(projections[1:], linear)
+        else:
+            self._query_key_value = join(projections, linear)
+        self._out = join([attention.o_proj], linear)
+        self._gate_up = join([mlp.gate_proj, mlp.up_proj], linear)
+        self._down = join([mlp.down_proj], linear)
+        self._activation: Callable[[Tensor], Tensor] = mlp.act_fn
+        self._widths = [int(projection.out_features) for projection in projections]
+
+    def forward(
+        self,
+        hidden: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        before: tuple[Tensor, Tensor] | None,
+        spans: Spans,
+        attention: Attention,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the next hidden states, and keys and values of the shared beginning (kv heads, tokens, size).
+
+        Hidden states are (tokens, hidden size); the final layer returns those of each document's last token.
+        """
+        final = self._final
+        normed = rms_norm(hidden, self._norms[0])
+        if final:
+            # Only keys and values of the other tokens matter any more.
+            key, value = torch.split(self._key_value(normed), self._widths[1:], dim=-1)
+            query = self._query(normed[spans.last])
+            hidden = hidden[spans.last]
+        else:
+            query, key, value = torch.split(self._query_key_value(normed), self._widths, dim=-1)
+        size = self._head_size
+        query, key, value = (part.view(len(part), part.shape[1] // size, size) for part in (query, key, value))
+        if self._head_norms[0] is not None:
+            query, key = rms_norm(query, self._head_norms[0]), rms_norm(key, self._head_norms[1])
+        cos, sin = rotary
+        key = rotate(key, cos, sin)
+        query = rotate(query, cos[spans.last], sin[spans.last]) if final else rotate(query, cos, sin)
+        shared_key, shared_value = key[: spans.head].transpose(0, 1), value[: spans.head].transpose(0, 1)
+        if before is not None:
+            shared_key = torch.cat([before[0], shared_key], dim=1) if spans.head else before[0]
+            shared_value = torch.cat([before[1], shared_value], dim=1) if spans.head else before[1]
+        attended = attention(query, key, value, shared_key, shared_value, spans, self._scale, final)
+        hidden = hidden + self._out(attended.flatten(-2))
+        gate, up = self._gate_up(rms_norm(hidden, self._norms[1])).chunk(2, dim=-1)
+        hidden = hidden + self._down(self._activation(gate) * up)
+        return hidden, shared_key.contiguous(), shared_value.contiguous()
+
+
+def rms_norm(x: Tensor, module: Any) -> Tensor:
+    """Apply a transformers RMSNorm, in one kernel and in the precision of its own code (float32 inside)."""
+    weight: Tensor = module.weight
+    return F.rms_norm(x, weight.shape, weight, module.variance_epsilon)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary positions to (tokens, heads, head size)."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def join(modules: Sequence[nn.Module], linear: Callable[[Tensor, Tensor | None], Linear] | None) -> Linear:
+    """Return one dense layer for several that read the same input, its output their outputs side by side.
+
+    Plain layers are joined without a copy: their parameters become views of the joined ones. Layers with an adapter
+    that is not merged are called one by one.
+    """
+    if any(type(module) is not nn.Linear for module in modules):
+        return lambda x: torch.cat([module(x) for module in modules], dim=-1)
+    plain: list[Any] = list(modules)
+    weight = _joined([module.weight for module in plain])
+    bias = None if plain[0].bias is None else _joined([module.bias for module in plain])
+    if linear is not None:
+        return linear(weight, bias)
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _joined(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the parameters in one tensor, and let them be views of it."""
+    first = parameters[0].data
+    sizes = [len(parameter) for parameter in parameters]
+    end = first.data_ptr()
+    for parameter in parameters:
+        if parameter.data_ptr() != end or parameter.untyped_storage().data_ptr() != first.untyped_storage().data_ptr():
+            break
+        end += parameter.nbytes
+    else:
+        # They lie side by side already.
+        return first.as_strided((sum(sizes), *first.shape[1:]), first.stride())
+    whole = torch.cat([parameter.data for parameter in parameters])
+    for parameter, part in zip(parameters, torch.split(whole, sizes), strict=True):
+        parameter.data = part
+    return whole

@@ -1,0 +1,60 @@
+"""Keys and values of prompt beginnings, kept between calls."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValues:
+    """The attention state of a beginning, per layer: keys and values of shape (kv heads, tokens, head size)."""
+
+    keys: tuple[torch.Tensor, ...]
+    values: tuple[torch.Tensor, ...]
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return int(self.keys[0].shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it holds, in bytes."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+
+
+class PrefixCache:
+    """The states of the latest beginnings, by their tokens; bounded in number.
+
+    The instruction is the same from call to call and so stays; queries come and go.
+    """
+
+    def __init__(self, entries: int = 4) -> None:
+        self._entries = entries
+        self._states: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def longest(self, tokens: Sequence[int], boundaries: Sequence[int]) -> tuple[int, KeyValues | None]:
+        """Return how much of ``tokens`` is known at one of ``boundaries`` (in tokens), and its state."""
+        for length in sorted(boundaries, reverse=True):
+            key = tuple(tokens[:length])
+            if length and key in self._states:
+                self._states.move_to_end(key)
+                return length, self._states[key]
+        return 0, None
+
+    def put(self, tokens: Sequence[int], state: KeyValues) -> None:
+        """Keep a state; the one unused for longest goes where there is no room."""
+        self._states[tuple(tokens)] = state
+        self._states.move_to_end(tuple(tokens))
+        while len(self._states) > self._entries:
+            self._states.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._states.clear()
