@@ -171,10 +171,11 @@ def recall(
     as_json: JsonFlag = False,
 ) -> int:
     """Search the memory. Without --as-user you search as the operator: every channel."""
+    settings = prepared()
     from cogs.memory.cli_recall import RecallOptions, recall_command
 
     options = RecallOptions(query, guild, tuple(channel or ()), as_user, author, before, after, limit, as_json)
-    return run_async(recall_command(prepared(), options))
+    return run_async(recall_command(settings, options))
 
 
 def profiles(as_json: JsonFlag = False) -> int:
@@ -203,9 +204,10 @@ def doctor(
     as_json: JsonFlag = False,
 ) -> int:
     """Say what works, what does not, and what to do."""
+    settings = prepared()
     from cogs.memory.doctor import examine
 
-    return run_async(examine(prepared(), verify=verify, repair=repair, as_json=as_json))
+    return run_async(examine(settings, verify=verify, repair=repair, as_json=as_json))
 
 
 def one_guild(wanted: int | None, known: list[int]) -> int:

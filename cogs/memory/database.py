@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from cogs.memory.errors import StorageError
 
@@ -50,12 +50,27 @@ def sqlite_module() -> ModuleType:
 
 
 def create_engine(url: str) -> sa.Engine:
-    """Return an engine for SQLite or PostgreSQL; nothing is opened yet."""
-    parsed = sa.make_url(url)
+    """Return an engine for SQLite or PostgreSQL; nothing is opened yet.
+
+    Raises:
+        StorageError: the URL is none, or its driver or folder cannot be had.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError as error:
+        # The URL can hold a password, so it is not repeated.
+        raise StorageError("DATABASE_URL is no database URL; write it like postgresql://user@host/name.") from error
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(parsed, pool_pre_ping=True, pool_size=5)
     if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(parsed.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The database's folder {folder} cannot be made ({error.strerror}); "
+                "check MNEME_DATA_DIR and DATABASE_URL."
+            ) from error
     # Python's own transaction control is switched off so that BEGIN IMMEDIATE can be said: a reader that turns
     # writer half-way cannot wait for the lock, it fails.
     engine = sa.create_engine(
