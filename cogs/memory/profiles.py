@@ -33,7 +33,8 @@ class MemoryProfile(BaseModel):
 
     ``candidates`` is how many of the fused hits the reranker sees; ``deadline_ms`` how long it may take;
     ``batch_tokens`` bounds one forward pass; ``max_document_tokens`` cuts a document's tail; ``min_score`` leaves out
-    hits below it; ``blend`` is the weight of the fused score beside the reranker's in the final order (0: none).
+    hits below it; ``early_exit`` is the tolerance at which scoring stops early (off where absent); ``blend`` is the
+    weight of the fused score beside the reranker's in the final order (0: none).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -107,7 +107,7 @@ class RecallMixin(ServiceBase):
         reranked: list[Hit] | None = None
         if loadout.reranker is not None and head:
             before = time.perf_counter()
-            reranked, problem = await self._rerank(loadout, info.query, head, found)
+            reranked, problem = await self._rerank(loadout, info.query, head, found, request.limit)
             seconds["rerank"] = time.perf_counter() - before
             degraded = problem or degraded
             if reranked is not None:
@@ -196,7 +196,7 @@ class RecallMixin(ServiceBase):
         return [written.get(hit.message.id, hit) for hit in reranked]
 
     async def _rerank(
-        self, loadout: Loadout, query: str, head: list[Hit], found: Candidates
+        self, loadout: Loadout, query: str, head: list[Hit], found: Candidates, limit: int
     ) -> tuple[list[Hit] | None, str | None]:
         """Return the hits in the reranker's order, or None and the sentence that tells the reader why not."""
         assert loadout.reranker is not None
@@ -208,6 +208,7 @@ class RecallMixin(ServiceBase):
                 query,
                 candidates,
                 loadout.reranker.score_field,
+                None if loadout.profile.early_exit is None else limit,
                 priority=Priority.INTERACTIVE,
                 deadline=seconds,
             )

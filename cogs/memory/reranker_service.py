@@ -16,6 +16,8 @@ from cogs.memory.rerankers.registry import load_reranker, load_specs
 from config.settings import CONFIG_DIR, PROJECT_DIR
 
 CACHE_ENTRIES = 50_000
+EXIT_STEP = 10
+"""Candidates that are scored between two looks at whether the best are settled."""
 CacheKey = tuple[str, bytes, bytes]
 
 
@@ -138,13 +140,14 @@ class RerankerService:
         """Return a new list of copies, sorted by ``rerank_score``, the best first; equal scores keep their order.
 
         Each copy gains ``rerank_score`` (a probability), ``rerank_raw`` (the format's own number), and ``evidence``
-        and ``contribution`` where the format has them. The given dictionaries are left as they are.
+        and ``contribution`` where the format has them. The given dictionaries are left as they are. With a ``top_k``
+        and a profile that allows an early exit, candidates that were not scored are left out.
 
         Raises:
             RerankerUnavailable: the model cannot be loaded. An error of the model itself passes through: a failed
                 rerank has no scores, and never the score 0.
         """
-        scores = self._compute_rerank_scores(query, candidates, score_field)
+        scores = self._scores_until_settled(query, candidates, score_field, top_k)
         scored = [
             {
                 **candidate,
@@ -153,10 +156,32 @@ class RerankerService:
                 "evidence": score.evidence,
                 "contribution": score.contribution,
             }
-            for candidate, score in zip(candidates, scores, strict=True)
+            for candidate, score in zip(candidates, scores, strict=False)
         ]
         scored.sort(key=lambda candidate: -candidate["rerank_score"])
         return scored if top_k is None else scored[:top_k]
+
+    def _scores_until_settled(
+        self, query: str, candidates: Sequence[dict[str, Any]], score_field: str, top_k: int | None
+    ) -> list[Score]:
+        """Score all candidates, or, where the profile allows it, stop when the best ``top_k`` will hardly change.
+
+        The candidates come in the first stage's order, so those still to come are rarely better than the part that
+        was scored last: once the best of that part lies below the ``top_k``-th score by the tolerance, the rest is
+        left. That is a bet and no bound; ``early_exit`` is how much it wants to win by, 0 being the boldest.
+        """
+        tolerance = self.profile.early_exit
+        if tolerance is None or top_k is None or len(candidates) <= max(top_k, EXIT_STEP):
+            return self._compute_rerank_scores(query, candidates, score_field)
+        scores: list[Score] = []
+        while len(scores) < len(candidates):
+            step = candidates[len(scores) : len(scores) + EXIT_STEP]
+            fresh = self._compute_rerank_scores(query, step, score_field)
+            scores += fresh
+            kept = sorted((score.probability for score in scores), reverse=True)[:top_k]
+            if len(scores) >= top_k and max(score.probability for score in fresh) < kept[-1] - tolerance:
+                break
+        return scores
 
     @property
     def explains(self) -> bool:

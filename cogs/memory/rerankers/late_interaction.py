@@ -34,9 +34,9 @@ from cogs.memory.rerankers.base import (
 MIDDLE, WIDTH = 0.55, 0.07
 # Words of a question that any message could hold.
 SAYING_LITTLE = frozenset(
-    "a an the and or but if of to in on at by for with from as is are was were be been do does did have has had i you he "
-    "she it we they me him her us them my your his its our their this that what which who whom when where why how about "
-    "can could would should will".split()
+    "a an the and or but if of to in on at by for with from as is are was were be been do does did have has had i you "
+    "he she it we they me him her us them my your his its our their this that what which who whom when where why how "
+    "about can could would should will".split()
 )
 
 
