@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +56,8 @@ class LoadoutFactory:
     models_dir: Path
     specs: dict[str, RerankerSpec]
     snapshots: bool = True
+    api_key: str | None = field(default=None, repr=False)
+    trusted: frozenset[str] = frozenset()
 
     def load(self, profile: MemoryProfile, worker: DeviceWorker, *, tolerate_reranker: bool) -> Loadout:
         """Load a profile's embedder, then its reranker.
@@ -65,7 +67,7 @@ class LoadoutFactory:
         Raises:
             ProfileError: a model failed to load; the sentence says which and why.
         """
-        options = profile.load_options(self.models_dir)
+        options = replace(profile.load_options(self.models_dir), api_key=self.api_key, trust_remote_code=self.trusted)
         try:
             embedder = EmbeddingService.from_name(profile.embedder, options)
             embedder.load()

@@ -56,6 +56,8 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
             settings.models_folder,
             load_specs(settings.rerankers_file),
             snapshots=lock is not None,
+            api_key=None if settings.reranker_api_key is None else settings.reranker_api_key.get_secret_value(),
+            trusted=settings.trusted_models,
         )
         self._workers: dict[str, DeviceWorker] = {}
         self._started = time.monotonic()
