@@ -11,8 +11,10 @@ from functools import partial
 from cogs.memory.errors import MnemeError
 from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.repository import PendingMessage, Repository
+from cogs.memory.reranker_service import RerankerService
+from cogs.memory.rerankers.kalm_store import PassageStore
 from cogs.memory.runtime import ModelSlot, Priority
-from cogs.memory.texts import embedding_text
+from cogs.memory.texts import candidate, embedding_text
 
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0
@@ -30,6 +32,7 @@ class IngestWorker:
     def __init__(self, repository: Repository, slot: ModelSlot[Loadout]) -> None:
         self._repository = repository
         self._slot = slot
+        self._passages = PassageStore(repository)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -140,7 +143,20 @@ class IngestWorker:
             mark_indexed=mark_indexed,
         )
         self.embedded += await asyncio.to_thread(write)
+        if loadout.reranker is not None and loadout.reranker.prepares:
+            await self._prepare(loadout, loadout.reranker, items)
         return None
+
+    async def _prepare(self, loadout: Loadout, reranker: RerankerService, items: Sequence[PendingMessage]) -> None:
+        """Store what the reranker computes ahead of queries; where it fails, it computes that at query time."""
+        documents = [candidate(item.message, item.parent) for item in items]
+        try:
+            passages = await loadout.worker.run(reranker.prepare, documents, priority=Priority.BACKGROUND)
+        except MODEL_ERRORS as error:
+            self.last_error = f"{len(items)} passage(s) could not be encoded ahead of queries: {error}"
+            log.warning("passages could not be encoded ahead of queries: %s", type(error).__name__, exc_info=error)
+            return
+        await asyncio.to_thread(self._passages.save, items, passages)
 
     async def reembed(self, loadout: Loadout, progress: Progress | None) -> None:
         """Make the vectors that a new embedder lacks, oldest first, while the old one goes on serving."""

@@ -13,6 +13,7 @@ from cogs.memory.profiles import MemoryProfile
 from cogs.memory.repository import Repository
 from cogs.memory.reranker_service import RerankerService, ScoreCache
 from cogs.memory.rerankers.base import RerankerSpec, RerankerUnavailable
+from cogs.memory.rerankers.kalm_store import PassageStore
 from cogs.memory.runtime import DeviceWorker
 
 MODEL_ERRORS = (RuntimeError, ValueError, OSError, MemoryError, KeyError, ImportError, TypeError)
@@ -67,7 +68,12 @@ class LoadoutFactory:
         Raises:
             ProfileError: a model failed to load; the sentence says which and why.
         """
-        options = replace(profile.load_options(self.models_dir), api_key=self.api_key, trust_remote_code=self.trusted)
+        options = replace(
+            profile.load_options(self.models_dir),
+            api_key=self.api_key,
+            trust_remote_code=self.trusted,
+            passages=PassageStore(self.repository),
+        )
         try:
             embedder = EmbeddingService.from_name(profile.embedder, options)
             embedder.load()

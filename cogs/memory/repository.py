@@ -114,6 +114,9 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
         for table in (VECTORS, table_of(MessageLabel), table_of(Passage)):
             db.execute(sa.delete(table).where(table.c.message_id.in_(self.ids(message_ids))))
         self.delete_keywords(db, message_ids)
+        # A passage of an answer saw the text that it answers.
+        passages, answers = table_of(Passage), MESSAGES.c.reply_to_id.in_(self.ids(message_ids))
+        db.execute(sa.delete(passages).where(passages.c.message_id.in_(sa.select(MESSAGES.c.id).where(answers))))
         db.execute(
             sa.update(MESSAGES).where(MESSAGES.c.reply_to_id.in_(self.ids(message_ids))).values(index_state=PENDING)
         )

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from cogs.memory.profiles import MemoryProfile
-from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, RerankerUnavailable, Score
+from cogs.memory.rerankers.base import (
+    Document,
+    LoadOptions,
+    Passage,
+    Reranker,
+    RerankerSpec,
+    RerankerUnavailable,
+    Score,
+)
 from cogs.memory.rerankers.registry import load_reranker, load_specs
 from config.settings import CONFIG_DIR, PROJECT_DIR
 
@@ -195,6 +203,17 @@ class RerankerService:
         documents = [to_document(candidate, score_field) for candidate in candidates]
         scores = [Score(candidate["rerank_score"], candidate["rerank_raw"]) for candidate in candidates]
         return self._reranker.explain(query, documents, scores)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the loaded format computes passages ahead of queries."""
+        return self._reranker is not None and self._reranker.prepares
+
+    def prepare(self, candidates: Sequence[Mapping[str, Any]]) -> list[Passage]:
+        """Return what the format computes of candidates ahead of any query, in their order."""
+        self.load()
+        assert self._reranker is not None
+        return self._reranker.prepare([to_document(candidate, self.score_field) for candidate in candidates])
 
     def _compute_rerank_scores(
         self, query: str, candidates: Sequence[Mapping[str, Any]], score_field: str = "content"

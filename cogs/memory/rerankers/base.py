@@ -8,10 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 Scale = Literal["probability", "logit", "log_odds", "difference", "server"]
 
@@ -42,11 +42,27 @@ class RerankerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """What a reranker computed of a document ahead of any query; ``key`` names model, revision, form and text."""
+
+    key: str
+    data: bytes = field(repr=False)
+
+
+class PassageReader(Protocol):
+    """Where prepared passages are kept."""
+
+    def load(self, wanted: Mapping[int, str]) -> dict[int, bytes]:
+        """Return the passages by message id that are there under exactly the wanted keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadOptions:
     """What the profile and the machine decide about a model: where it runs, in what, with how much.
 
     ``batch_tokens`` bounds the padded (or packed) tokens of one forward pass; ``max_document_tokens`` cuts a
     document's tail; ``local_only`` forbids the network. ``models_dir`` holds fetched models.
+    ``passages`` is where passages that were prepared at ingestion can be read, for formats that prepare them.
     ``api_key`` is for hosted rerankers; ``trust_remote_code`` holds the names that the operator trusts to bring code.
     """
 
@@ -59,6 +75,7 @@ class LoadOptions:
     threads: int | None = None
     api_key: str | None = field(default=None, repr=False)
     trust_remote_code: frozenset[str] = frozenset()
+    passages: PassageReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +138,8 @@ class Reranker(ABC):
     """One loaded reranker. Not thread-safe: the worker that owns the device calls it."""
 
     scale: ClassVar[Scale]
+    prepares: ClassVar[bool] = False
+    """Whether :meth:`prepare` computes something; ingestion calls it then."""
 
     def __init__(self, spec: RerankerSpec) -> None:
         self.spec = spec
@@ -135,6 +154,10 @@ class Reranker(ABC):
     def explain(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
         """Add contribution and evidence to the documents that matter, where the format generates them."""
         return list(scores)
+
+    def prepare(self, documents: Sequence[Document]) -> list[Passage]:
+        """Compute what does not depend on a query, one passage for each document; most formats have no such thing."""
+        return []
 
     def close(self) -> None:
         """Free the model's memory; the object is not used afterwards."""
