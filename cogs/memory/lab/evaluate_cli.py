@@ -1,0 +1,148 @@
+"""``python bot.py evaluate``: how good the product's own search and rerank are, on data sets with judgements."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cogs.memory.cli import JsonFlag, prepared, run_async
+from cogs.memory.errors import BadRequest
+from config.settings import Settings
+
+errors = Console(stderr=True, highlight=False)
+
+
+def evaluate(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATASET…", help="Folders in BEIR's layout, or files as published."),
+    ],
+    profile: Annotated[str | None, typer.Option(help="The profile to measure; default: this machine's.")] = None,
+    reranker: Annotated[
+        str | None, typer.Option(help="Instead of the profile's: a name of rerankers.yaml, or none.")
+    ] = None,
+    stages: Annotated[bool, typer.Option("--stages", help="Show what each stage adds.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only that many queries, evenly spread.")] = None,
+    turns: Annotated[bool, typer.Option(help="Pass on the conversation that a query stands in.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write run.json, report.md and plots into this folder.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="RUN.json", help="Compare with the run.json of an earlier evaluation.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> int:
+    """Measure recall on data sets: MAP, NDCG, R@50 and more, by stage.
+
+    Example: python bot.py evaluate data/evaluation/sets/friendsqa-dev --stages --json
+    """
+    from cogs.memory.lab.evaluate import Options
+
+    options = Options(profile, reranker, turns, limit)
+    return run_async(_evaluate(prepared(), datasets, options, stages, out, compare, as_json))
+
+
+async def _evaluate(
+    settings: Settings,
+    paths: list[Path],
+    options: Any,
+    stages: bool,
+    out: Path | None,
+    compare: Path | None,
+    as_json: bool,
+) -> int:
+    from cogs.memory.lab import report
+    from cogs.memory.lab.evaluate import STAGES
+    from cogs.memory.lab.evaluate import evaluate as measure
+    from cogs.memory.lab.loaders import load_dataset
+
+    earlier = None if compare is None else report.earlier_values(compare)
+    loaded = [load_dataset(path) for path in paths]
+    names = [dataset.name for dataset in loaded]
+    if len(set(names)) < len(names):
+        raise BadRequest("Two data sets have the same name; rename one of the folders.")
+    shown = STAGES if stages else ("reranked",)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    measured = []
+    for dataset in loaded:
+        for warning in dataset.warnings:
+            errors.print(f"{dataset.name}: {warning}", style="dim", markup=False)
+        with _bar(dataset.name) as bar:
+            measured.append(report.Measured.of(await measure(settings, dataset, options, bar)))
+        found[dataset.name] = report.headline(measured[-1], shown)
+        if measured[-1].run.degraded:
+            errors.print(report.describe(measured[-1]), style="yellow", markup=False)
+        if not as_json:
+            print(_text(measured[-1], shown, earlier))
+    if out is not None:
+        _write(measured, out, earlier)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+    return 0
+
+
+def _text(measured: Any, shown: Any, earlier: Any) -> str:
+    from cogs.memory.lab import report
+
+    parts = [report.describe(measured), report.as_text(report.stage_table(measured, shown))]
+    categories = report.category_table(measured)
+    if len(categories) > 2:
+        parts.append(report.as_text(categories))
+    if earlier is not None:
+        changed = report.comparisons(measured, earlier)
+        parts.append(
+            report.as_text(report.comparison_table(changed)) if changed else "The earlier run has no such data set."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _write(measured: Any, out: Path, earlier: Any) -> None:
+    from cogs.memory.lab import report
+    from cogs.memory.lab.plots import save_plots
+
+    out.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for row in measured:
+        pages.append(report.markdown(row))
+        changed = {} if earlier is None else report.comparisons(row, earlier)
+        if changed:
+            pages.append("Beside the earlier run:\n\n" + report.as_markdown(report.comparison_table(changed)) + "\n")
+        save_plots(row, out)
+    (out / "report.md").write_text("# Evaluation\n\n" + "\n".join(pages), encoding="utf-8")
+    runs = {"runs": [report.full(row) for row in measured]}
+    partial = out / "run.json.partial"
+    partial.write_text(json.dumps(runs, ensure_ascii=False), encoding="utf-8")
+    os.replace(partial, out / "run.json")
+
+
+class _bar:
+    """A progress bar on standard error, silent where that is no terminal."""
+
+    def __init__(self, name: str) -> None:
+        self._progress = Progress(
+            TextColumn(name),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=errors,
+            disable=not errors.is_terminal,
+            transient=True,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=total)
+        self._progress.update(self._tasks[step], completed=done)
