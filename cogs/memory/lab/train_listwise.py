@@ -1,4 +1,4 @@
-"""Listwise training of a small cross-encoder with transformers' ``Trainer``: softmax, calibration and teacher losses."""
+"""Listwise training of a small cross-encoder with transformers' ``Trainer``: softmax, pointwise, teacher losses."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def listwise_loss(logits: torch.Tensor, teacher: torch.Tensor, settings: Listwis
     return loss
 
 
-class ListwiseTrainer(Trainer):
+class ListwiseTrainer(Trainer):  # type: ignore[misc]  # transformers types it Any
     """The standard trainer with the listwise loss and a faster head."""
 
     def __init__(self, *args: Any, listwise: ListwiseSettings, **kwargs: Any) -> None:
@@ -106,8 +106,9 @@ class ListwiseTrainer(Trainer):
         target = self.model
         head = [p for n, p in target.named_parameters() if n.startswith("classifier") and p.requires_grad]
         body = [p for n, p in target.named_parameters() if not n.startswith("classifier") and p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": body}, {"params": head, "lr": self._listwise.head_learning_rate}]
         self.optimizer = torch.optim.AdamW(
-            [{"params": body}, {"params": head, "lr": self._listwise.head_learning_rate}],
+            groups,
             lr=self._listwise.learning_rate,
             weight_decay=0.01,
         )
