@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from peft import LoraConfig, get_peft_model
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from cogs.memory.rerankers.base import LoadOptions, RerankerSpec
 
@@ -161,3 +169,16 @@ def options(**changes: Any) -> LoadOptions:
 def stranger(text: str) -> list[int]:
     """Tokenize a stranger's text, in which nothing is special."""
     return list(bare_tokenizer().encode(text).ids)
+
+
+@functools.cache
+def lycheemem_adapter() -> Path:
+    """A LoRA adapter with its own scoring head, over :func:`qwen3` as a sequence classifier."""
+    torch.manual_seed(2)
+    base = AutoModelForSequenceClassification.from_pretrained(qwen3(), num_labels=1)
+    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    model = get_peft_model(base, LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules=modules))
+    stir(model)
+    path = folder("lycheemem")
+    model.save_pretrained(path, safe_serialization=True)
+    return path

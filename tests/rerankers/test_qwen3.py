@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cogs.memory.rerankers import qwen3
@@ -177,3 +179,16 @@ def test_probabilities_are_finite_and_in_range(path: Path) -> None:
     for score in load(path).score(QUERIES[0], [Document(text) for text in DOCUMENTS]):
         assert 0 <= score.probability <= 1
         assert math.isfinite(score.raw)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(path: Path) -> None:
+    broken = checkpoints.folder("qwen3-broken")
+    shutil.copytree(path, broken, dirs_exist_ok=True)
+    weights = load_file(broken / "model.safetensors")
+    save_file(
+        {key: w for key, w in weights.items() if key != "model.layers.1.mlp.up_proj.weight"},
+        broken / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(RerankerUnavailable, match="up_proj"):
+        load(broken)

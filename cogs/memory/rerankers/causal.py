@@ -45,6 +45,7 @@ class PromptWriter:
         template: where the prompt's parts lie.
         max_length: the limit of a whole prompt, in tokens.
         max_document_tokens: the profile's limit of a document, in tokens.
+        unread: the padding token, where the model reads its score at the last token that is none.
 
     Raises:
         RerankerUnavailable: the limit leaves no room for a document.
@@ -57,6 +58,7 @@ class PromptWriter:
         instruction: str,
         max_length: int,
         max_document_tokens: int,
+        unread: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
@@ -66,11 +68,12 @@ class PromptWriter:
         self._ending = [*tokenizer.closing, *tokenizer.trusted(template.suffix)]
         _, after = template.document.split("{document}")
         self._after = tokenizer.fill(after, "{document}", [""])[0] if after else []
-        self._room = max_length - len(prefix) - len(self._ending)
+        self._room = max_length - len(self._constant) - len(self._ending)
         self._max_document_tokens = max_document_tokens
-        if self._room <= len(constant):
+        if self._room <= 0:
             raise RerankerUnavailable(f"A limit of {max_length} tokens leaves no room for a document.")
-        self._room_after_constant = self._room - len(constant)
+        while self._ending and self._ending[-1] == unread:
+            self._ending.pop()
 
     def write(self, query: str, documents: Sequence[str]) -> PromptTokens:
         """Return the tokens of each document's prompt.
@@ -78,8 +81,8 @@ class PromptWriter:
         The tail of a document is cut where the prompt would be too long; the query only where it alone is.
         """
         (asked,) = self._tokenizer.fill(self._template.query, "{query}", [query])
-        asked = asked[: self._room_after_constant]
-        room = min(self._room_after_constant - len(asked), self._max_document_tokens)
+        asked = asked[: self._room]
+        room = min(self._room - len(asked), self._max_document_tokens)
         tails = [
             self._cut(ids, room) + self._ending
             for ids in self._tokenizer.fill(self._template.document, "{document}", documents)
@@ -224,16 +227,38 @@ def load_tokenizer(folder: Path, spec: RerankerSpec) -> tuple[Any, PromptTokeniz
     return tokenizer, PromptTokenizer(tokenizer, spec.name)
 
 
-def load_model(loader: Any, folder: Path, spec: RerankerSpec, dtype: torch.dtype, **kwargs: Any) -> nn.Module:
+def load_model(
+    loader: Any,
+    folder: Path,
+    spec: RerankerSpec,
+    dtype: torch.dtype,
+    *,
+    absent: frozenset[str] = frozenset(),
+    **kwargs: Any,
+) -> nn.Module:
     """Load a transformers model from its folder, in ``dtype``, ready to run.
 
+    ``absent`` names the weights that the caller fills in himself. transformers makes up any other that is missing.
+
     Raises:
-        RerankerUnavailable: its files are missing or do not fit the class.
+        RerankerUnavailable: files or weights are missing, or do not fit the class.
     """
     try:
-        model: nn.Module = loader.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype, **kwargs
+        model: nn.Module
+        model, found = loader.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=dtype,
+            output_loading_info=True,
+            **kwargs,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise RerankerUnavailable(f"The model of {spec.name} cannot be loaded from {folder}: {error}") from error
+    if missing := sorted(set(found["missing_keys"]) - absent):
+        raise RerankerUnavailable(
+            f"The checkpoint of {spec.name} in {folder} lacks {missing[0]} ({len(missing)} weights in all); it is not "
+            "complete or not of the format that rerankers.yaml says."
+        )
     return model.eval().requires_grad_(False)

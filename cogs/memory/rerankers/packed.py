@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cogs.memory.rerankers.packed_attention import Attention, Spans, attention_for
+from cogs.memory.rerankers.packed_ops import Norm, Rotation, norm_for
 from cogs.memory.rerankers.prefix_cache import KeyValues
 
 PACKABLE: Final = frozenset({"Qwen2Model", "Qwen3Model", "Qwen3VLTextModel"})
@@ -50,12 +51,13 @@ class PackedDecoder:
         parts: Any = backbone
         self._embed: nn.Module = parts.embed_tokens
         self._rotary: nn.Module = parts.rotary_emb
-        self._norm: Any = parts.norm
+        self._final_norm: Any = parts.norm
         self._layers = [
             _Layer(layer, linear, number == len(parts.layers) - 1) for number, layer in enumerate(parts.layers)
         ]
         self.device: torch.device = next(backbone.parameters()).device
         self._attention: Attention = attention_for(self.device.type, attention)
+        self._norm: Norm = norm_for(self.device.type)
 
     @torch.inference_mode()
     def forward(
@@ -84,16 +86,15 @@ class PackedDecoder:
         ).to(self.device)
         hidden: Tensor = self._embed(ids)
         cos, sin = self._rotary(hidden[None], positions[None])
-        rotary = (cos[0, :, None], sin[0, :, None])
+        rotation = Rotation(cos[0], sin[0])
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for number, layer in enumerate(self._layers):
             before = None if past is None else (past.keys[number], past.values[number])
-            hidden, key, value = layer.forward(hidden, rotary, before, spans, self._attention)
+            hidden, key, value = layer.forward(hidden, rotation, before, spans, self._attention, self._norm)
             keys.append(key)
             values.append(value)
-        hidden = rms_norm(hidden, self._norm)
-        return hidden, KeyValues(tuple(keys), tuple(values))
+        return self._norm(hidden, self._final_norm), KeyValues(tuple(keys), tuple(values))
 
 
 class _Layer:
@@ -123,17 +124,18 @@ class _Layer:
     def forward(
         self,
         hidden: Tensor,
-        rotary: tuple[Tensor, Tensor],
+        rotation: Rotation,
         before: tuple[Tensor, Tensor] | None,
         spans: Spans,
         attention: Attention,
+        norm: Norm,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the next hidden states, and keys and values of the shared beginning (kv heads, tokens, size).
 
         Hidden states are (tokens, hidden size); the final layer returns those of each document's last token.
         """
         final = self._final
-        normed = rms_norm(hidden, self._norms[0])
+        normed = norm(hidden, self._norms[0])
         if final:
             # Only keys and values of the other tokens matter any more.
             key, value = torch.split(self._key_value(normed), self._widths[1:], dim=-1)
@@ -143,32 +145,18 @@ class _Layer:
             query, key, value = torch.split(self._query_key_value(normed), self._widths, dim=-1)
         size = self._head_size
         query, key, value = (part.view(len(part), part.shape[1] // size, size) for part in (query, key, value))
-        if self._head_norms[0] is not None:
-            query, key = rms_norm(query, self._head_norms[0]), rms_norm(key, self._head_norms[1])
-        cos, sin = rotary
-        key = rotate(key, cos, sin)
-        query = rotate(query, cos[spans.last], sin[spans.last]) if final else rotate(query, cos, sin)
+        query_norm, key_norm = self._head_norms
+        query = (rotation.at(spans.last) if final else rotation).apply(query, query_norm)
+        key = rotation.apply(key, key_norm)
         shared_key, shared_value = key[: spans.head].transpose(0, 1), value[: spans.head].transpose(0, 1)
         if before is not None:
             shared_key = torch.cat([before[0], shared_key], dim=1) if spans.head else before[0]
             shared_value = torch.cat([before[1], shared_value], dim=1) if spans.head else before[1]
         attended = attention(query, key, value, shared_key, shared_value, spans, self._scale, final)
-        hidden = hidden + self._out(attended.flatten(-2))
-        gate, up = self._gate_up(rms_norm(hidden, self._norms[1])).chunk(2, dim=-1)
-        hidden = hidden + self._down(self._activation(gate) * up)
+        hidden = self._out(attended.flatten(-2)).add_(hidden)
+        gate, up = self._gate_up(norm(hidden, self._norms[1])).chunk(2, dim=-1)
+        hidden = self._down(self._activation(gate).mul_(up)).add_(hidden)
         return hidden, shared_key.contiguous(), shared_value.contiguous()
-
-
-def rms_norm(x: Tensor, module: Any) -> Tensor:
-    """Apply a transformers RMSNorm, in one kernel and in the precision of its own code (float32 inside)."""
-    weight: Tensor = module.weight
-    return F.rms_norm(x, weight.shape, weight, module.variance_epsilon)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary positions to (tokens, heads, head size)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 def join(modules: Sequence[nn.Module], linear: Callable[[Tensor, Tensor | None], Linear] | None) -> Linear:

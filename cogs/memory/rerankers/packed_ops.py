@@ -1,0 +1,74 @@
+"""Norms and rotary positions in as few passes over memory as the device's kernels allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Norm = Callable[[Tensor, Any], Tensor]
+
+
+def inverse_rms(x: Tensor, epsilon: float) -> Tensor:
+    """Return 1 / sqrt(mean of squares + epsilon) over the last dimension, kept, in the precision of ``x``.
+
+    The sum is taken in float32 without a float32 copy of ``x``.
+    """
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return torch.rsqrt(length.square_().div_(x.shape[-1]).add_(epsilon)).to(x.dtype)
+
+
+def norm_by_length(x: Tensor, module: Any) -> Tensor:
+    """Apply a transformers RMSNorm; on a processor in half of the time of the fused kernel."""
+    return (x * inverse_rms(x, module.variance_epsilon)).mul_(module.weight)
+
+
+def norm_fused(x: Tensor, module: Any) -> Tensor:
+    """Apply a transformers RMSNorm in one kernel."""
+    weight: Tensor = module.weight
+    return F.rms_norm(x, weight.shape, weight, module.variance_epsilon)
+
+
+NORMS: Final[Mapping[str, Norm]] = {"cpu": norm_by_length}
+"""What measured best by kind of device; :func:`norm_fused` elsewhere."""
+
+
+def norm_for(device_type: str) -> Norm:
+    """Return the norm that measured best on this kind of device."""
+    return NORMS.get(device_type, norm_fused)
+
+
+class Rotation:
+    """Rotary positions of packed tokens.
+
+    transformers rotates by ``x * cos + (-x2, x1) * sin``; with the sign in the sine, the halves only swap.
+
+    Args:
+        cos, sin: as transformers computes them, of shape (tokens, head size).
+    """
+
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+        half = cos.shape[-1] // 2
+        self._cos = cos[:, None]
+        self._sin = torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)[:, None]
+
+    def at(self, places: Tensor) -> Rotation:
+        """Return the rotation of some of the tokens."""
+        rotation = Rotation.__new__(Rotation)
+        rotation._cos, rotation._sin = self._cos[places], self._sin[places]
+        return rotation
+
+    def apply(self, x: Tensor, norm: Any | None) -> Tensor:
+        """Rotate heads of shape (tokens, heads, head size), after their norm where they have one.
+
+        The norm's weight goes into the angles and its length comes last, which saves two passes over the heads.
+        """
+        half = x.shape[-1] // 2
+        if norm is None:
+            return torch.addcmul(x * self._cos, x.roll(half, -1), self._sin)
+        weight: Tensor = norm.weight
+        turned = torch.addcmul(x * (self._cos * weight), x.roll(half, -1), self._sin * weight.roll(half))
+        return turned.mul_(inverse_rms(x, norm.variance_epsilon))
