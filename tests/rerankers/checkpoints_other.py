@@ -6,6 +6,7 @@ Random weights say nothing about quality; they make any difference in rendering 
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    T5Gemma2Config,
+    T5Gemma2ForConditionalGeneration,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -125,6 +128,77 @@ def xlm_roberta(folder: Path) -> Path:
     )
     model = XLMRobertaForSequenceClassification(config).eval()
     shake(model)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def gemma_tokenizer() -> Tokenizer:
+    """Return a tokenizer built as Gemma's is: BPE with byte fallback over text whose spaces became "▁"."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+    # Without the bytes among the pieces, what was not seen in training would all become <unk>.
+    pieces = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=800, special_tokens=special + pieces, show_progress=False, max_token_length=12, limit_alphabet=70
+    )
+    spaced = [line.replace(" ", "▁") for line in WORDS] + ["yes", "no", "user", "model"] * 50
+    tokenizer.train_from_iterator([part for line in spaced for part in line.split("▁")] + spaced, trainer)
+    # In Gemma's file the bytes are ordinary pieces, and only the six are special.
+    data = json.loads(tokenizer.to_str())
+    data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] in special]
+    tokenizer = Tokenizer.from_str(json.dumps(data))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", 2)]
+    )
+    return tokenizer
+
+
+def t5gemma2(folder: Path, softcap: float | None = None) -> Path:
+    """Write a T5Gemma 2, as the KaLM rerankers are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(5)
+    tokenizer = gemma_tokenizer()
+    text = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "query_pre_attn_scalar": 8,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    size = tokenizer.get_vocab_size()
+    config = T5Gemma2Config(
+        encoder={
+            "text_config": text,
+            "vision_config": vision,
+            "image_token_index": size - 1,
+            "boi_token_index": size - 2,
+            "eoi_token_index": size - 3,
+            "mm_tokens_per_image": 4,
+        },
+        decoder={**text, "final_logit_softcapping": softcap},
+        eoi_token_index=size - 3,
+        image_token_index=size - 1,
+    )
+    model = T5Gemma2ForConditionalGeneration(config).eval()
+    shake(model, 0.15)
+    model.tie_weights()
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
