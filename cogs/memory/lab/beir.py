@@ -31,11 +31,11 @@ class _Oddities:
         )
 
 
-def load_beir(folder: Path) -> Dataset:
+def load_beir(folder: Path, judgements: Path | None = None) -> Dataset:
     """Read a folder in BEIR's layout; the data set is called like the folder.
 
     Metadata may be missing, and ids may be any text or number. A relevant id that the corpus does not hold counts as
-    one that was not found.
+    one that was not found. ``judgements`` is the file of judgements where it has another name.
 
     Raises:
         DatasetError: a file is missing or a line cannot be read; the sentence says which.
@@ -43,7 +43,7 @@ def load_beir(folder: Path) -> Dataset:
     odd = _Oddities()
     messages = _messages(folder / "corpus.jsonl", odd)
     queries = _queries(folder / "queries.jsonl", odd)
-    qrels = _qrels(_qrels_file(folder))
+    qrels = _qrels(judgements or _qrels_file(folder))
     for query in queries.values():
         if query.id not in qrels:
             odd.note("queries without judgements are left out of the means", query.id)
@@ -56,7 +56,7 @@ def load_beir(folder: Path) -> Dataset:
                 odd.note("relevant messages are not in corpus.jsonl and count as not found", message_id)
     channels = {message.channel for message in messages.values()}
     for query in queries.values():
-        if query.channel is not None and query.channel not in channels:
+        if judgements is None and query.channel is not None and query.channel not in channels:
             odd.note("queries name a channel without messages and find nothing", f"{query.id}: {query.channel}")
     return Dataset(folder.resolve().name, tuple(messages.values()), tuple(queries.values()), qrels, odd.sentences())
 
@@ -68,7 +68,7 @@ def is_beir(folder: Path) -> bool:
 
 def _messages(path: Path, odd: _Oddities) -> dict[str, DatasetMessage]:
     found: dict[str, DatasetMessage] = {}
-    for place, row in _rows(path):
+    for place, row in rows(path):
         about = _metadata(row, place)
         text = _text(row, "text", place)
         title = row.get("title")
@@ -95,12 +95,12 @@ def _messages(path: Path, odd: _Oddities) -> dict[str, DatasetMessage]:
 
 def _queries(path: Path, odd: _Oddities) -> dict[str, DatasetQuery]:
     found: dict[str, DatasetQuery] = {}
-    for place, row in _rows(path):
+    for place, row in rows(path):
         about = _metadata(row, place)
         query = DatasetQuery(
             _id(row, place),
             _text(row, "text", place),
-            _name(about.get("channel")),
+            _name(about.get("channel", row.get("scene_id"))),
             _name(about.get("category")),
             _time(about.get("asked_at"), place, odd),
             tuple(_turn(turn, place) for turn in about.get("turns") or ()),
@@ -159,7 +159,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"{path} cannot be read: {error}.") from error
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``("file:line", object)`` of a JSONL file.
+
+    Raises:
+        DatasetError: the file is missing, or a line is no JSON object.
+    """
     for number, line in _lines(path):
         if not line.strip():
             continue
