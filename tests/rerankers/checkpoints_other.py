@@ -11,10 +11,15 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    DeepseekV3Config,
+    DeepseekV3Model,
+    Qwen3Config,
+    Qwen3Model,
     T5Gemma2Config,
     T5Gemma2ForConditionalGeneration,
     XLMRobertaConfig,
@@ -22,6 +27,7 @@ from transformers import (
 )
 
 from cogs.memory.rerankers.base import Document, LoadOptions
+from tests.rerankers import checkpoints_causal
 
 WORDS = [
     "Alice joined Acme in March and moved to Lisbon with her two cats.",
@@ -201,4 +207,78 @@ def t5gemma2(folder: Path, softcap: float | None = None) -> Path:
     model.tie_weights()
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+REMOTE_CODE = """
+from pathlib import Path
+
+import torch
+from transformers import Qwen3Model, Qwen3PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+Path(__file__).with_name("ran").touch()
+
+
+class QueritModel(Qwen3PreTrainedModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = Qwen3Model(config)
+        self.classifier = torch.nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def forward(self, input_ids, attention_mask=None, **kwargs):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+        return SequenceClassifierOutput(logits=self.classifier(hidden[:, -1]))
+"""
+
+
+def querit(folder: Path, family: str, *, heads: int = 1, cls: bool = True) -> Path:
+    """Write a Querit: a "qwen3" backbone or a "deepseek" mixture with a head of two classes; "remote" brings code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(6)
+    tokenizer = checkpoints_causal.train()
+    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_end|>", *(["[CLS]"] if cls else [])])
+    common = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 4096,
+    }
+    if family == "deepseek":
+        mixture = {
+            "moe_intermediate_size": 16,
+            "n_routed_experts": 4,
+            "num_experts_per_tok": 2,
+            "n_shared_experts": 1,
+            "n_group": 1,
+            "topk_group": 1,
+            "first_k_dense_replace": 1,
+            "kv_lora_rank": 16,
+            "q_lora_rank": 16,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 8,
+            "v_head_dim": 8,
+        }
+        model = DeepseekV3Model(DeepseekV3Config(**common, **mixture)).eval()
+    else:
+        model = Qwen3Model(Qwen3Config(**common, head_dim=8)).eval()
+    shake(model, 0.2)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    weights = load_file(folder / "model.safetensors")
+    if family == "remote":
+        weights = {f"model.{name}": tensor for name, tensor in weights.items()}
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"auto_map": {"AutoModel": "modeling_querit.QueritModel"}, "architectures": ["QueritModel"]}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "modeling_querit.py").write_text(REMOTE_CODE)
+    for number in range(heads):
+        name = "classifier" if number == 0 else f"classifier{number}"
+        weights[f"{name}.weight"] = torch.randn(2, 32) * 0.3
+        weights[f"{name}.bias"] = torch.randn(2)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return folder

@@ -141,9 +141,12 @@ Marks = list[tuple[int, int]]
 
 
 class PlainTokenizer:
-    """A ``tokenizer.json`` for which no text of a person ever becomes a special token."""
+    """A ``tokenizer.json`` for which no text of a person ever becomes a special token.
 
-    def __init__(self, tokenizer_file: Path) -> None:
+    ``also_special`` names tokens that a format uses as marks whether or not the file calls them special.
+    """
+
+    def __init__(self, tokenizer_file: Path, also_special: Sequence[str] = ()) -> None:
         if not tokenizer_file.is_file():
             raise RerankerUnavailable(f"The tokenizer {tokenizer_file} is missing; fetch the model again.")
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -155,10 +158,18 @@ class PlainTokenizer:
             for number, token in self._tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
+        for token in also_special:
+            if (number := self.id_of(token)) is not None:
+                special[number] = token
         names = {content: number for number, content in special.items()}
         self._unknown = next((names[token] for token in ("[UNK]", "<unk>") if token in names), None)
         self._special = {number: content for number, content in special.items() if number != self._unknown}
-        self.pad_id = next((names[token] for token in ("[PAD]", "<pad>") if token in names), 0)
+        self.pad_id = next((names[token] for token in ("[PAD]", "<pad>", "<|endoftext|>") if token in names), 0)
+
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token, or ``None``."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text, without the marks around it; lone surrogates become question marks."""
