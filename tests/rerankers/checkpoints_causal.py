@@ -15,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3_5ForCausalLM,
+    Qwen3_5TextConfig,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -182,3 +184,30 @@ def lycheemem_adapter() -> Path:
     path = folder("lycheemem")
     model.save_pretrained(path, safe_serialization=True)
     return path
+
+
+@functools.cache
+def qwen3_5() -> Path:
+    """A Qwen3.5 hybrid: three layers of recurrent attention, one of full attention."""
+    torch.manual_seed(3)
+    tokenizer = family_tokenizer()
+    # Larger weights make the recurrence amplify float32's own rounding beyond what a parity test can bound.
+    values = config_values(tokenizer, num_hidden_layers=4, initializer_range=0.1)
+    values["rope_parameters"] = {
+        "rope_type": "default",
+        "rope_theta": 1_000_000.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [2, 1, 1],
+        "mrope_interleaved": True,
+    }
+    config = Qwen3_5TextConfig(
+        **values,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        tie_word_embeddings=True,
+    )
+    model = Qwen3_5ForCausalLM(config)
+    stir(model)
+    return save(model, tokenizer, "qwen3_5")

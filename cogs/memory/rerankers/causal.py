@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,128 +19,12 @@ from cogs.memory.rerankers.base import (
     Score,
     to_probability,
 )
-from cogs.memory.rerankers.packed import PackedDecoder
-from cogs.memory.rerankers.packed_text import PromptTokenizer
+from cogs.memory.rerankers.int8 import quantize
+from cogs.memory.rerankers.packed import PackedDecoder, can_pack
+from cogs.memory.rerankers.packed_budget import Budget
+from cogs.memory.rerankers.packed_hybrid import SharedStateScorer
+from cogs.memory.rerankers.packed_text import PromptTokenizer, PromptTokens, PromptWriter
 from cogs.memory.rerankers.prefix_cache import PrefixCache
-from cogs.memory.rerankers.prompts import Template
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PromptTokens:
-    """A query's prompts: ``constant`` + ``query`` begin every one, and each of ``tails`` ends one."""
-
-    constant: list[int]
-    query: list[int]
-    tails: list[list[int]]
-
-
-class PromptWriter:
-    """Writes the prompts of a template in tokens, within the model's limit.
-
-    Args:
-        template: where the prompt's parts lie.
-        max_length: the limit of a whole prompt, in tokens.
-        max_document_tokens: the profile's limit of a document, in tokens.
-        unread: the padding token, where the model reads its score at the last token that is none.
-
-    Raises:
-        RerankerUnavailable: the limit leaves no room for a document.
-    """
-
-    def __init__(
-        self,
-        tokenizer: PromptTokenizer,
-        template: Template,
-        instruction: str,
-        max_length: int,
-        max_document_tokens: int,
-        unread: int | None = None,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._template = template
-        (constant,) = tokenizer.fill(template.constant, "{instruction}", [instruction])
-        prefix = [*tokenizer.trusted(template.prefix), *tokenizer.opening]
-        self._constant = prefix + constant
-        self._ending = [*tokenizer.closing, *tokenizer.trusted(template.suffix)]
-        _, after = template.document.split("{document}")
-        self._after = tokenizer.fill(after, "{document}", [""])[0] if after else []
-        self._room = max_length - len(self._constant) - len(self._ending)
-        self._max_document_tokens = max_document_tokens
-        if self._room <= 0:
-            raise RerankerUnavailable(f"A limit of {max_length} tokens leaves no room for a document.")
-        while self._ending and self._ending[-1] == unread:
-            self._ending.pop()
-
-    def write(self, query: str, documents: Sequence[str]) -> PromptTokens:
-        """Return the tokens of each document's prompt.
-
-        The tail of a document is cut where the prompt would be too long; the query only where it alone is.
-        """
-        (asked,) = self._tokenizer.fill(self._template.query, "{query}", [query])
-        asked = asked[: self._room]
-        room = min(self._room - len(asked), self._max_document_tokens)
-        tails = [
-            self._cut(ids, room) + self._ending
-            for ids in self._tokenizer.fill(self._template.document, "{document}", documents)
-        ]
-        if not all(tails) and asked:
-            # The query fills the prompt: its last token is where each score is read.
-            tails = [[asked[-1], *tail] for tail in tails]
-            asked = asked[:-1]
-        return PromptTokens(self._constant, asked, tails)
-
-    def _cut(self, ids: list[int], room: int) -> list[int]:
-        if len(ids) <= room:
-            return ids
-        if len(self._after) <= room:
-            return ids[: room - len(self._after)] + self._after
-        return ids[:room]
-
-
-def token_budgets(lengths: Sequence[int], budget: int) -> Iterator[range]:
-    """Cut documents, in their order, into runs of at most ``budget`` tokens; a longer one goes alone."""
-    start, held = 0, 0
-    for place, length in enumerate(lengths):
-        if place > start and held + length > budget:
-            yield range(start, place)
-            start, held = place, 0
-        held += length
-    if start < len(lengths):
-        yield range(start, len(lengths))
-
-
-class Budget:
-    """The tokens of one forward pass; halved for good when the device runs out of memory."""
-
-    def __init__(self, tokens: int) -> None:
-        self.tokens = max(1, tokens)
-
-    def spend(self, lengths: Sequence[int], run: Callable[[range], list[Tensor]]) -> list[Tensor]:
-        """Call ``run`` on runs of documents that fit, halving what fits when memory ends; join what it returns.
-
-        Raises:
-            torch.OutOfMemoryError: a single document does not fit.
-        """
-        results: list[Tensor] = []
-        while len(results) < len(lengths):
-            done = len(results)
-            places = next(token_budgets(lengths[done:], self.tokens))
-            try:
-                results += run(range(done + places.start, done + places.stop))
-            except torch.OutOfMemoryError:
-                if len(places) == 1:
-                    raise
-                held = sum(lengths[done : done + len(places)])
-                self.tokens = max(1, min(self.tokens, held) // 2)
-                log.warning("out of memory; passes now hold %d tokens", self.tokens)
-            else:
-                continue
-            # Outside the handler, where the error no longer holds the failed pass's tensors.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        return results
 
 
 class PackedScorer:
@@ -184,13 +66,23 @@ class PackedScorer:
         self._cache.clear()
 
 
+class Scorer(Protocol):
+    """Reads numbers off the last token of each prompt."""
+
+    def read(self, prompt: PromptTokens) -> Tensor:
+        """Return a float32 tensor of shape (documents, numbers) on the CPU."""
+
+    def close(self) -> None:
+        """Free what is kept between calls."""
+
+
 class CausalReranker(Reranker):
     """A reranker that reads one or two numbers at the end of each prompt: ``yes`` − ``no``, or a single logit.
 
     ``scorer`` returns shape (documents, 1) or, in this order, (documents, [yes, no]).
     """
 
-    def __init__(self, spec: RerankerSpec, writer: PromptWriter, scorer: PackedScorer) -> None:
+    def __init__(self, spec: RerankerSpec, writer: PromptWriter, scorer: Scorer) -> None:
         super().__init__(spec)
         self._writer = writer
         self._scorer = scorer
@@ -207,6 +99,20 @@ class CausalReranker(Reranker):
         """Free the model."""
         self._scorer.close()
         del self._scorer
+
+
+def make_scorer(spec: RerankerSpec, backbone: nn.Module, readout: Tensor, options: LoadOptions) -> Scorer:
+    """Return the fastest exact way to read ``readout`` off a decoder: packed, or with its state shared.
+
+    With INT8 the decoder's dense layers are quantized in place.
+    """
+    if options.dtype == "int8":
+        quantize(backbone)
+    if can_pack(backbone):
+        return PackedScorer(
+            PackedDecoder(backbone, attention=spec.options.get("attention")), readout, options.batch_tokens
+        )
+    return SharedStateScorer(backbone, readout, options.batch_tokens)
 
 
 def torch_dtype(options: LoadOptions) -> torch.dtype:

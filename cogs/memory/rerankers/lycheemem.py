@@ -17,14 +17,13 @@ from transformers import AutoModelForSequenceClassification
 from cogs.memory.rerankers.base import LoadOptions, RerankerSpec, RerankerUnavailable, Scale
 from cogs.memory.rerankers.causal import (
     CausalReranker,
-    PackedScorer,
-    PromptWriter,
     load_model,
     load_tokenizer,
+    make_scorer,
     torch_dtype,
 )
 from cogs.memory.rerankers.files import require_folder, require_safetensors
-from cogs.memory.rerankers.packed import PackedDecoder
+from cogs.memory.rerankers.packed_text import PromptWriter
 from cogs.memory.rerankers.prompts import LYCHEEMEM, LYCHEEMEM_INSTRUCTION
 
 SCORE_KEYS = (".score.weight", ".score.modules_to_save.default.weight", ".score.modules_to_save.weight")
@@ -104,4 +103,4 @@ def load(spec: RerankerSpec, options: LoadOptions) -> LycheeMemReranker:
             "together."
         )
     readout = weight.to(model.device, torch_dtype(options))
-    return LycheeMemReranker(spec, writer, PackedScorer(PackedDecoder(model.model), readout, options.batch_tokens))
+    return LycheeMemReranker(spec, writer, make_scorer(spec, model.model, readout, options))

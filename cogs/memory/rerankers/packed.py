@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cogs.memory.rerankers.int8 import Int8Linear
 from cogs.memory.rerankers.packed_attention import Attention, Spans, attention_for
 from cogs.memory.rerankers.packed_ops import Norm, Rotation, norm_for
 from cogs.memory.rerankers.prefix_cache import KeyValues
@@ -37,14 +38,12 @@ class PackedDecoder:
     Args:
         backbone: the decoder without its head, as :func:`can_pack` accepts it; its weights are used in place.
         attention: how documents attend; by default what measured best on the device.
-        linear: replaces each dense layer, given its weight and bias; by default the layer in its own precision.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         attention: Literal["per_document", "padded"] | None = None,
-        linear: Callable[[Tensor, Tensor | None], Linear] | None = None,
     ) -> None:
         if not can_pack(backbone):
             raise ValueError(f"{type(backbone).__name__} cannot be packed")
@@ -52,9 +51,7 @@ class PackedDecoder:
         self._embed: nn.Module = parts.embed_tokens
         self._rotary: nn.Module = parts.rotary_emb
         self._final_norm: Any = parts.norm
-        self._layers = [
-            _Layer(layer, linear, number == len(parts.layers) - 1) for number, layer in enumerate(parts.layers)
-        ]
+        self._layers = [_Layer(layer, number == len(parts.layers) - 1) for number, layer in enumerate(parts.layers)]
         self.device: torch.device = next(backbone.parameters()).device
         self._attention: Attention = attention_for(self.device.type, attention)
         self._norm: Norm = norm_for(self.device.type)
@@ -103,7 +100,7 @@ class _Layer:
     Of the ``final`` layer only the states at each document's last token are computed.
     """
 
-    def __init__(self, layer: Any, linear: Callable[[Tensor, Tensor | None], Linear] | None, final: bool) -> None:
+    def __init__(self, layer: Any, final: bool) -> None:
         self._final = final
         attention, mlp = layer.self_attn, layer.mlp
         self._head_size: int = attention.head_dim
@@ -112,12 +109,12 @@ class _Layer:
         self._head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         projections = [attention.q_proj, attention.k_proj, attention.v_proj]
         if final:
-            self._query, self._key_value = join(projections[:1], linear), join(projections[1:], linear)
+            self._query, self._key_value = join(projections[:1]), join(projections[1:])
         else:
-            self._query_key_value = join(projections, linear)
-        self._out = join([attention.o_proj], linear)
-        self._gate_up = join([mlp.gate_proj, mlp.up_proj], linear)
-        self._down = join([mlp.down_proj], linear)
+            self._query_key_value = join(projections)
+        self._out = join([attention.o_proj])
+        self._gate_up = join([mlp.gate_proj, mlp.up_proj])
+        self._down = join([mlp.down_proj])
         self._activation: Callable[[Tensor], Tensor] = mlp.act_fn
         self._widths = [int(projection.out_features) for projection in projections]
 
@@ -159,19 +156,20 @@ class _Layer:
         return hidden, shared_key.contiguous(), shared_value.contiguous()
 
 
-def join(modules: Sequence[nn.Module], linear: Callable[[Tensor, Tensor | None], Linear] | None) -> Linear:
+def join(modules: Sequence[nn.Module]) -> Linear:
     """Return one dense layer for several that read the same input, its output their outputs side by side.
 
     Plain layers are joined without a copy: their parameters become views of the joined ones. Layers with an adapter
     that is not merged are called one by one.
     """
+    quantized = [module for module in modules if isinstance(module, Int8Linear)]
+    if len(quantized) == len(modules):
+        return Int8Linear.joined(quantized)
     if any(type(module) is not nn.Linear for module in modules):
         return lambda x: torch.cat([module(x) for module in modules], dim=-1)
     plain: list[Any] = list(modules)
     weight = _joined([module.weight for module in plain])
     bias = None if plain[0].bias is None else _joined([module.bias for module in plain])
-    if linear is not None:
-        return linear(weight, bias)
     return lambda x: F.linear(x, weight, bias)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from cogs.memory.rerankers.base import RerankerUnavailable
+from cogs.memory.rerankers.prompts import Template
 
 
 class PromptTokenizer:
@@ -97,3 +99,75 @@ def _unbounded(state: str) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """A query's prompts: ``constant`` + ``query`` begin every one, and each of ``tails`` ends one."""
+
+    constant: list[int]
+    query: list[int]
+    tails: list[list[int]]
+
+
+class PromptWriter:
+    """Writes the prompts of a template in tokens, within the model's limit.
+
+    Args:
+        template: where the prompt's parts lie.
+        max_length: the limit of a whole prompt, in tokens.
+        max_document_tokens: the profile's limit of a document, in tokens.
+        unread: the padding token, where the model reads its score at the last token that is none.
+
+    Raises:
+        RerankerUnavailable: the limit leaves no room for a document.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        template: Template,
+        instruction: str,
+        max_length: int,
+        max_document_tokens: int,
+        unread: int | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        (constant,) = tokenizer.fill(template.constant, "{instruction}", [instruction])
+        prefix = [*tokenizer.trusted(template.prefix), *tokenizer.opening]
+        self._constant = prefix + constant
+        self._ending = [*tokenizer.closing, *tokenizer.trusted(template.suffix)]
+        _, after = template.document.split("{document}")
+        self._after = tokenizer.fill(after, "{document}", [""])[0] if after else []
+        self._room = max_length - len(self._constant) - len(self._ending)
+        self._max_document_tokens = max_document_tokens
+        if self._room <= 0:
+            raise RerankerUnavailable(f"A limit of {max_length} tokens leaves no room for a document.")
+        while self._ending and self._ending[-1] == unread:
+            self._ending.pop()
+
+    def write(self, query: str, documents: Sequence[str]) -> PromptTokens:
+        """Return the tokens of each document's prompt.
+
+        The tail of a document is cut where the prompt would be too long; the query only where it alone is.
+        """
+        (asked,) = self._tokenizer.fill(self._template.query, "{query}", [query])
+        asked = asked[: self._room]
+        room = min(self._room - len(asked), self._max_document_tokens)
+        tails = [
+            self._cut(ids, room) + self._ending
+            for ids in self._tokenizer.fill(self._template.document, "{document}", documents)
+        ]
+        if not all(tails) and asked:
+            # The query fills the prompt: its last token is where each score is read.
+            tails = [[asked[-1], *tail] for tail in tails]
+            asked = asked[:-1]
+        return PromptTokens(self._constant, asked, tails)
+
+    def _cut(self, ids: list[int], room: int) -> list[int]:
+        if len(ids) <= room:
+            return ids
+        if len(self._after) <= room:
+            return ids[: room - len(self._after)] + self._after
+        return ids[:room]

@@ -94,7 +94,8 @@ def parse_template(text: str, special_tokens: Sequence[str]) -> Template:
     query_at, document_at = text.index("{query}"), text.index("{document}")
     if document_at < query_at or text.find("{instruction}") > query_at:
         raise ValueError(f"a prompt needs instruction, query and document in this order: {text!r}")
-    query_cut = _last_cut(text, query_at, special_tokens, at_least=text.find("{instruction}") + len("{instruction}"))
+    instructed = text.index("{instruction}") + len("{instruction}") if "{instruction}" in text else 0
+    query_cut = _last_cut(text, query_at, special_tokens, at_least=instructed)
     document_cut = _last_cut(text, document_at, special_tokens, at_least=query_at + len("{query}"))
     ends = [text.find(token, document_at) for token in special_tokens]
     end = min((place for place in ends if place >= 0), default=len(text))
@@ -103,7 +104,7 @@ def parse_template(text: str, special_tokens: Sequence[str]) -> Template:
 
 def _last_cut(text: str, slot_at: int, special_tokens: Sequence[str], at_least: int) -> int:
     """Return the last place before a slot where a token surely ends: after a special token or before a lone space."""
-    cuts = [at_least if at_least > len("{instruction}") - 1 else 0]
+    cuts = [at_least]
     for token in special_tokens:
         place = text.rfind(token, 0, slot_at)
         if place >= 0:

@@ -13,14 +13,13 @@ from transformers import AutoModelForCausalLM
 from cogs.memory.rerankers.base import LoadOptions, RerankerSpec, Scale
 from cogs.memory.rerankers.causal import (
     CausalReranker,
-    PackedScorer,
-    PromptWriter,
     load_model,
     load_tokenizer,
+    make_scorer,
     torch_dtype,
 )
 from cogs.memory.rerankers.files import require_folder, require_safetensors
-from cogs.memory.rerankers.packed import PackedDecoder
+from cogs.memory.rerankers.packed_text import PromptWriter
 from cogs.memory.rerankers.prompts import QWEN3, QWEN3_INSTRUCTION
 
 
@@ -44,4 +43,4 @@ def load(spec: RerankerSpec, options: LoadOptions) -> Qwen3Reranker:
     writer = PromptWriter(prompts, QWEN3, instruction, spec.max_length, options.max_document_tokens)
     model: Any = load_model(AutoModelForCausalLM, folder, spec, torch_dtype(options)).to(options.device)
     readout = model.lm_head.weight[torch.tensor([yes, no], device=model.device)].clone()
-    return Qwen3Reranker(spec, writer, PackedScorer(PackedDecoder(model.model), readout, options.batch_tokens))
+    return Qwen3Reranker(spec, writer, make_scorer(spec, model.model, readout, options))
