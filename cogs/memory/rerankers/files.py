@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from tokenizers import Tokenizer
 
 from cogs.memory.rerankers.base import LoadOptions, RerankerSpec, RerankerUnavailable
 
@@ -80,6 +81,23 @@ def require_safetensors(folder: Path) -> list[Path]:
                 f"`python bot.py models fetch`."
             )
     return files
+
+
+def load_tokenizer(file: Path) -> Tokenizer:
+    """Return the tokenizer of a ``tokenizer.json``, without padding and truncation.
+
+    Raises:
+        RerankerUnavailable: it is missing or cannot be read.
+    """
+    if not file.is_file():
+        raise RerankerUnavailable(f"The tokenizer {file} is missing; fetch the model again.")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise RerankerUnavailable(f"The tokenizer {file} cannot be read: {error}.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from cogs.memory.embedding_onnx import length_sorted_batches
@@ -30,7 +29,7 @@ from cogs.memory.rerankers.base import (
     Score,
     sigmoid,
 )
-from cogs.memory.rerankers.files import require_folder, require_safetensors
+from cogs.memory.rerankers.files import load_tokenizer, require_folder, require_safetensors
 from cogs.memory.rerankers.onnx_cross_encoder import CHARACTERS_PER_TOKEN
 from cogs.memory.rerankers.prompts import JUDGE
 
@@ -61,12 +60,7 @@ class KalmTokenizer:
     """
 
     def __init__(self, folder: Path) -> None:
-        file = folder / "tokenizer.json"
-        if not file.is_file():
-            raise RerankerUnavailable(f"The tokenizer {file} is missing; fetch the model again.")
-        self._tokenizer = Tokenizer.from_file(str(file))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = load_tokenizer(folder / "tokenizer.json")
         self._tokenizer.encode_special_tokens = True
         self._bos, self._start, self._end = (self._id(t) for t in ("<bos>", "<start_of_turn>", "<end_of_turn>"))
         self.yes, self.no = self._id("yes"), self._id("no")

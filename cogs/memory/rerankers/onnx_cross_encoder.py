@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
-from tokenizers import Tokenizer
 
 from cogs.memory.embedding_onnx import length_sorted_batches, sha256_of
 from cogs.memory.rerankers.base import (
@@ -32,7 +31,7 @@ from cogs.memory.rerankers.base import (
     sigmoid,
 )
 from cogs.memory.rerankers.chat_text import RENDERING, render_chat
-from cogs.memory.rerankers.files import read_json, require_folder
+from cogs.memory.rerankers.files import load_tokenizer, read_json, require_folder
 
 CPU_BATCH_TOKENS: Final = 256
 """Padded tokens of one run on a CPU: what it computes then stays in the cache (256 takes half as long as 512)."""
@@ -147,12 +146,8 @@ class PlainTokenizer:
     """
 
     def __init__(self, tokenizer_file: Path, also_special: Sequence[str] = ()) -> None:
-        if not tokenizer_file.is_file():
-            raise RerankerUnavailable(f"The tokenizer {tokenizer_file} is missing; fetch the model again.")
-        self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        self._tokenizer = load_tokenizer(tokenizer_file)
         self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
         special = {
             number: token.content
             for number, token in self._tokenizer.get_added_tokens_decoder().items()
