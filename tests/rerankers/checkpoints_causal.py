@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from peft import LoraConfig, get_peft_model
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForSequenceClassification,
@@ -211,3 +215,52 @@ def qwen3_5() -> Path:
     model = Qwen3_5ForCausalLM(config)
     stir(model)
     return save(model, tokenizer, "qwen3_5")
+
+
+MEMORY_TEMPLATE: Final = """\
+{%- set instruction = messages | selectattr("role", "eq", "system") | map(attribute="content") | first -%}
+{%- set query = messages | selectattr("role", "eq", "query") | map(attribute="content") | first -%}
+{%- set document = messages | selectattr("role", "eq", "document") | map(attribute="content") | first -%}
+<|im_start|>system
+Judge memories.<|im_end|>
+<|im_start|>user
+<Instruct>: {{ instruction }}
+<Query>: {{ query }}
+<Document>: {{ document }}<|im_end|>
+<|im_start|>assistant
+<think>
+
+</think>
+
+"""
+
+
+@functools.cache
+def memreranker(template: str = MEMORY_TEMPLATE, *, log_odds: bool = True) -> Path:
+    """A CrossEncoder over a causal model, saved by sentence-transformers itself."""
+    transformer = Transformer(str(qwen3()), transformer_task="text-generation", model_kwargs={"dtype": torch.float32})
+    tokenizer = transformer.tokenizer
+    tokenizer.chat_template = template
+    transformer = Transformer(
+        str(save_tokenizer(tokenizer, template)),
+        transformer_task="text-generation",
+        model_kwargs={"dtype": torch.float32},
+    )
+    yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
+    model = CrossEncoder(
+        modules=[transformer, LogitScore(yes, no if log_odds else None)],
+        prompts={"memory": "Find the memory that answers."},
+        default_prompt_name="memory",
+    )
+    path = folder(f"memreranker-{abs(hash((template, log_odds)))}")
+    model.save_pretrained(str(path))
+    return path
+
+
+def save_tokenizer(tokenizer: Any, template: str) -> Path:
+    """Copy :func:`qwen3` with a chat template beside it."""
+    path = folder(f"templated-{abs(hash(template))}")
+    shutil.copytree(qwen3(), path, dirs_exist_ok=True)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(path)
+    return path

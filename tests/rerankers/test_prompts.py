@@ -33,8 +33,8 @@ GOLDEN = {
         QWEN3_INSTRUCTION,
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
         'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: Given a '
-        "web search query, retrieve relevant passages that answer the query\n<Query>: who  said it?\n<Document>:  It was\n"
-        "Ada. <|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "web search query, retrieve relevant passages that answer the query\n<Query>: who  said it?\n"
+        "<Document>:  It was\nAda. <|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
     ),
     "lycheemem": (
         LYCHEEMEM,
@@ -51,9 +51,9 @@ GOLDEN = {
         "contributes to the query, without elaboration.</contribution>\n<evidence>Self-contained rewrite of the "
         "query-relevant content. Rules:\n- Faithful: rephrase only; add or infer nothing.\n- Self-contained: evidence "
         "alone must fully answer the query.\n- Concise: drop query-irrelevant background.\n- Verbatim (no "
-        "translation): proper nouns, terms, abbreviations, numbers, dates, code, URLs.\n- Output language: multilingual doc → "
-        "query's language; else doc's language.</evidence>\n<Query>: who  said it?\n<Document>:  It was\nAda. <|im_end|>\n"
-        "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "translation): proper nouns, terms, abbreviations, numbers, dates, code, URLs.\n- Output language: "
+        "multilingual doc → query's language; else doc's language.</evidence>\n<Query>: who  said it?\n"
+        "<Document>:  It was\nAda. <|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
     ),
     "lychee": (
         parse_template(LYCHEE_PAPER_FORM, ()),

@@ -36,7 +36,7 @@ class Int8Linear(nn.Module):
         """Quantize a layer symmetrically, each output channel by its largest weight."""
         weight = layer.weight.detach().float()
         scale = weight.abs().amax(1).clamp_(min=torch.finfo(torch.float32).tiny).div_(127)
-        quantized = weight.div_(scale[:, None]).round_().to(torch.int8)
+        quantized = (weight / scale[:, None]).round_().to(torch.int8)
         return cls(quantized, scale, None if layer.bias is None else layer.bias.detach())
 
     @classmethod

@@ -118,6 +118,7 @@ class PromptWriter:
         max_length: the limit of a whole prompt, in tokens.
         max_document_tokens: the profile's limit of a document, in tokens.
         unread: the padding token, where the model reads its score at the last token that is none.
+        enclosed: whether the tokenizer's own first and last tokens go around the prompt; a chat template has its own.
 
     Raises:
         RerankerUnavailable: the limit leaves no room for a document.
@@ -131,13 +132,15 @@ class PromptWriter:
         max_length: int,
         max_document_tokens: int,
         unread: int | None = None,
+        enclosed: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
         (constant,) = tokenizer.fill(template.constant, "{instruction}", [instruction])
-        prefix = [*tokenizer.trusted(template.prefix), *tokenizer.opening]
+        opening, closing = (tokenizer.opening, tokenizer.closing) if enclosed else ((), ())
+        prefix = [*tokenizer.trusted(template.prefix), *opening]
         self._constant = prefix + constant
-        self._ending = [*tokenizer.closing, *tokenizer.trusted(template.suffix)]
+        self._ending = [*closing, *tokenizer.trusted(template.suffix)]
         _, after = template.document.split("{document}")
         self._after = tokenizer.fill(after, "{document}", [""])[0] if after else []
         self._room = max_length - len(self._constant) - len(self._ending)
