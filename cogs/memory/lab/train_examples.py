@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cogs.memory.export_format import ExportFile, Skipped
 from cogs.memory.lab.conversations import ChatTurn, Conversation, read_folder
 from cogs.memory.lab.first_stage import Embedder
 from cogs.memory.lab.generate_chats import generate_chats
-from cogs.memory.lab.generate_questions import question_all
+from cogs.memory.lab.generate_questions import question_all, renamed
 from cogs.memory.lab.recipe import DataEntry, Recipe
 from cogs.memory.lab.sources import SOURCES, hindsight
 from cogs.memory.lab.train_lists import RankingList, mine, read_lists
@@ -106,17 +107,23 @@ def conversations_of(entry: DataEntry) -> Iterator[Conversation]:
         return
     if entry.path is None or not entry.path.exists():
         raise BadRequest(f"The recipe's data at {entry.path} are not there.")
-    if entry.kind == "sources":
-        for name in entry.names or tuple(SOURCES):
-            if name not in SOURCES:
-                raise BadRequest(f"There is no source {name!r}; choose from {', '.join(SOURCES)}.")
-            yield from SOURCES[name](entry.path, entry.part)
-    elif entry.kind == "triplets":
+    if entry.kind == "triplets":
         yield from hindsight(entry.path, entry.part)
-    elif entry.kind == "made":
-        yield from question_all(read_folder(entry.path), entry.per_hundred, entry.seed)
+    elif entry.names or entry.kind == "sources":
+        found = _sources(entry, entry.path)
+        yield from question_all(found, entry.per_hundred, entry.seed) if entry.kind == "made" else found
     else:
-        yield from read_folder(entry.path)
+        folder = read_folder(entry.path)
+        yield from question_all(folder, entry.per_hundred, entry.seed) if entry.kind == "made" else folder
+
+
+def _sources(entry: DataEntry, root: Path) -> Iterator[Conversation]:
+    rng = random.Random(entry.seed)
+    for name in entry.names or tuple(SOURCES):
+        if name not in SOURCES:
+            raise BadRequest(f"There is no source {name!r}; choose from {', '.join(SOURCES)}.")
+        for conversation in SOURCES[name](root, entry.part):
+            yield renamed(conversation, rng) if rng.random() < entry.renamed else conversation
 
 
 def gather(recipe: Recipe, embedder: Callable[[], Embedder]) -> list[LabelledList]:
@@ -131,18 +138,17 @@ def gather(recipe: Recipe, embedder: Callable[[], Embedder]) -> list[LabelledLis
             rows = [replace(row, task=entry.task) for row in read_labelled(entry.path)]
         else:
             loaded = loaded or embedder()
-            rows = [
-                row
-                for conversation in conversations_of(entry)
-                for row in labelled(
-                    mine(conversation, loaded, rng, source=entry.kind, negatives=recipe.negatives), entry.task
-                )
-            ]
+            rows = list(islice(_mined(entry, loaded, rng, recipe.negatives), entry.limit))
         found += rows[: entry.limit]
     if len(found) < 4:
         raise BadRequest("The recipe's data give fewer than four lists; there is nothing to train on.")
     rng.shuffle(found)
     return found
+
+
+def _mined(entry: DataEntry, embedder: Embedder, rng: random.Random, negatives: int) -> Iterator[LabelledList]:
+    for conversation in conversations_of(entry):
+        yield from labelled(mine(conversation, embedder, rng, source=entry.kind, negatives=negatives), entry.task)
 
 
 def split_by_query(

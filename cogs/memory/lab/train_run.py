@@ -115,7 +115,7 @@ class RecipeTrainer(Trainer):  # type: ignore[misc]  # transformers types it Any
 
     def list_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Return the ranking part of the loss."""
-        flat = torch.cat([self.scores(model(**chunk).logits) for chunk in inputs["chunks"]])[inputs["order"]]
+        flat = self.flat_scores(model, inputs)
         real, labels = inputs["real"], inputs["labels"]
         logits = torch.zeros_like(labels).masked_scatter(real, flat)
         if self._phase.loss == "listwise":
@@ -129,8 +129,13 @@ class RecipeTrainer(Trainer):  # type: ignore[misc]  # transformers types it Any
             temperature=self._phase.temperature,
         )
 
-    def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return one score for each row of the model's logits."""
+    def flat_scores(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return one score for each document of the batch, list after list."""
+        # Only the last position is read of a causal model: the vocabulary's projection elsewhere would cost the most.
+        last = {} if self._answers is None else {"logits_to_keep": 1}
+        return torch.cat([self._scores(model(**chunk, **last).logits) for chunk in inputs["chunks"]])[inputs["order"]]
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
         if self._answers is not None:
             no, yes = self._answers
             return logits[:, -1, yes].float() - logits[:, -1, no].float()
@@ -246,7 +251,7 @@ def _accuracy(
         for place in range(0, len(rows), 8):
             part = list(rows[place : place + 8])
             inputs: Any = trainer.data_collator(part)
-            flat = torch.cat([trainer.scores(model(**chunk).logits) for chunk in inputs["chunks"]])[inputs["order"]]
+            flat = trainer.flat_scores(model, inputs)
             logits = torch.full_like(inputs["labels"], float("-inf")).masked_scatter(inputs["real"], flat)
             won += int((inputs["labels"].argmax(1) == logits.argmax(1)).sum())
     return won / len(rows)
