@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cogs.memory.lab.conversations import ChatTurn, Conversation, Question
 from cogs.memory.lab.generate_words import IRREGULAR, NAMES, STOPWORDS, stem, words
@@ -143,7 +143,7 @@ def renamed(conversation: Conversation, rng: random.Random) -> Conversation:
     return Conversation(conversation.id, turns, questions)
 
 
-def question_all(conversations: Sequence[Conversation], per_hundred: int, seed: int) -> Iterator[Conversation]:
+def question_all(conversations: Iterable[Conversation], per_hundred: int, seed: int) -> Iterator[Conversation]:
     """Yield every conversation with about ``per_hundred`` made questions for each hundred of its turns."""
     for conversation in conversations:
         rng = random.Random(f"{seed}-{conversation.id}")
