@@ -236,7 +236,7 @@ class RecallMixin(ServiceBase):
 
 def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
     parent = None if hit.message.reply_to_id is None else found.parents.get(hit.message.reply_to_id)
-    return candidate(hit.message, parent)
+    return {**candidate(hit.message, parent), "prior": hit.fused_score}
 
 
 def _stages(found: Candidates, ordered: list[Hit]) -> dict[str, list[tuple[int, float]]]:

@@ -247,6 +247,7 @@ class RerankerService:
                 document.start,
                 document.end,
                 document.images,
+                document.prior if self._reranker is not None and self._reranker.uses_prior else None,
             )
         )
         return (
@@ -276,4 +277,5 @@ def to_document(candidate: Mapping[str, Any], score_field: str) -> Document:
         context=candidate.get("context"),
         images=tuple(Path(image) for image in candidate.get("images", ())),
         message_id=candidate.get("id"),
+        prior=candidate.get("prior"),
     )

@@ -96,6 +96,7 @@ class Document:
     context: str | None = None
     images: tuple[Path, ...] = ()
     message_id: int | None = None
+    prior: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,8 @@ class Reranker(ABC):
 
     scale: ClassVar[Scale]
     prepares: ClassVar[bool] = False
+    uses_prior: bool = False
+    """Whether scores depend on ``Document.prior``, the first stage's score in [0, 1]; then it is part of their key."""
     """Whether :meth:`prepare` computes something; ingestion calls it then."""
 
     def __init__(self, spec: RerankerSpec) -> None:

@@ -4,7 +4,8 @@ The folder of format ``onnx-cross-encoder`` holds ``model.onnx``, ``tokenizer.js
 
     {"rendering": "chat", "max_length": 256, "temperature": 1.0, "bias": 0.0, "score": "logit"}
 
-``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + bias) / temperature).
+``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + prior_weight · prior +
+bias) / temperature), the prior being the first stage's score in [0, 1]; ``prior_weight`` is 0 where it is not given.
 """
 
 from __future__ import annotations
@@ -261,13 +262,15 @@ class PairReranker(Reranker):
         logit: Callable[[Logits], Logits] = lambda logits: logits[:, 0],
         temperature: float = 1.0,
         bias: float = 0.0,
+        prior_weight: float = 0.0,
     ) -> None:
         super().__init__(spec)
         self._encoder = encoder
         self._scorer: PairScorer | None = scorer
         self._batch_tokens = batch_tokens
         self._render, self._logit = render, logit
-        self._temperature, self._bias = temperature, bias
+        self._temperature, self._bias, self._prior_weight = temperature, bias, prior_weight
+        self.uses_prior = prior_weight != 0.0
 
     def score(self, query: str, documents: Sequence[Document]) -> list[Score]:
         """Score ``documents`` in their order, in length-sorted batches."""
@@ -281,7 +284,13 @@ class PairReranker(Reranker):
             raws[batch.rows] = self._logit(self._scorer(batch))
         if not np.isfinite(raws).all():
             raise RuntimeError(f"the reranker {self.spec.name} returned a score that is no number")
-        return [Score(sigmoid((float(raw) + self._bias) / self._temperature), float(raw)) for raw in raws]
+        return [
+            Score(
+                sigmoid((float(raw) + self._prior_weight * (document.prior or 0.0) + self._bias) / self._temperature),
+                float(raw),
+            )
+            for raw, document in zip(raws, documents, strict=True)
+        ]
 
     def close(self) -> None:
         """Free the graph."""
@@ -321,4 +330,5 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
         render=render_chat,
         temperature=temperature,
         bias=bias,
+        prior_weight=float(about.get("prior_weight", 0.0)),
     )
