@@ -52,7 +52,7 @@ class Call:
                 parts += [embed.get("title") or "", embed.get("description") or ""]
                 parts += [f"{f['name']}\n{f['value']}" for f in embed.get("fields", [])]
                 parts.append((embed.get("footer") or {}).get("text", ""))
-        return re.sub(r"\\([^\w\s])|\*\*", r"\1", "\n".join(part for part in parts if part))
+        return re.sub(r"\\([^a-zA-Z0-9\s])|\*\*", r"\1", "\n".join(part for part in parts if part))
 
     async def until(self, holds: Callable[[Call], Any], seconds: float = WAIT) -> Call:
         """Wait until something holds of the call.

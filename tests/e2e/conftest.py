@@ -32,8 +32,10 @@ broken:
 RERANKERS = """
 words:
   format: tests.memory.word_reranker:load
+  options: {score_field: content}
 slow:
   format: tests.e2e.slow_reranker:load
+  options: {score_field: content}
 nowhere:
   format: qwen3
   id: nobody/nothing

@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
+from tests.discord_server import Channel, Person
 from tests.e2e.conftest import Harbour
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCORE = re.compile(r"rerank_score (0\.\d+|1\.0+)")
 
 
-async def recall(harbour: Harbour, query: str, person: object = None, channel: object = None, **options: object) -> str:
-    """Return what a person sees of a recall."""
-    call = await harbour.server.slash(
-        person or harbour.ben, channel or harbour.general, "recall", query=query, **options
-    )  # type: ignore[arg-type]
-    return await call.answer()
+async def recall(
+    harbour: Harbour, query: str, person: Person | None = None, place: Channel | None = None, **options: object
+) -> str:
+    """Return what a person (Ben, unless said) sees of a recall in a place (#general, unless said), less its title."""
+    who, where = person or harbour.ben, place or harbour.general
+    call = await harbour.server.slash(who, where, "recall", query=query, **options)
+    return (await call.answer()).replace(f"Recall: {query}", "")
 
 
 async def found(harbour: Harbour, query: str, words: str, **more: Any) -> str:
