@@ -7,13 +7,18 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 
-from cogs.memory.records import JsonObject, PersonSummary
+from cogs.memory.errors import StorageError
+from cogs.memory.records import IncomingMessage, JsonObject, PersonSummary
 from cogs.memory.repository_people import EVERYWHERE
 from cogs.memory.service_base import ServiceBase
 
 log = logging.getLogger(__name__)
 BATCH = 2000
 DAY_MS = 86_400_000
+HOUSEKEEPING_SECONDS = 600.0
+RETRY_SECONDS = 10.0
+ERASE_SECONDS = 0.5
+"""How long the write-ahead log may hold the text that an edit replaced."""
 
 
 class ForgettingMixin(ServiceBase):
@@ -34,9 +39,40 @@ class ForgettingMixin(ServiceBase):
             self._forget_cached(part)
         if ids:
             self._forget_reach()
-            self.repository.erase_traces()
+            self._erase_now()
             self._loop_call(self.ingest.notify)
         return count
+
+    def _erase_now(self) -> None:
+        if not self.repository.erase_traces():
+            self._erase_soon()
+
+    def _forget_changed(self, messages: Sequence[IncomingMessage], changed: Collection[int]) -> None:
+        """Let go of the old text of edited messages; called before anybody else may write."""
+        if not changed:
+            return
+        self._forget_cached(changed)
+        guild_of = {message.id: message.guild_id for message in messages}
+        for guild_id in {guild_of[i] for i in changed}:
+            self._drop_vectors(guild_id, [i for i in changed if guild_of[i] == guild_id])
+        self._erase_soon()
+
+    def _erase_soon(self) -> None:
+        """Erase the traces of replaced text within :data:`ERASE_SECONDS`, once for all edits of that time."""
+        self._loop_call(self._traces.set)
+
+    async def _erase(self) -> None:
+        while True:
+            await self._traces.wait()
+            await asyncio.sleep(ERASE_SECONDS)
+            self._traces.clear()
+            try:
+                gone = await asyncio.to_thread(self.repository.erase_traces)
+            except StorageError as error:
+                log.warning("the traces of replaced text could not be erased yet: %s", error)
+                gone = False
+            if not gone:
+                self._traces.set()
 
     def _drop_vectors(self, guild_id: int, message_ids: list[int]) -> None:
         with self.slot.acquire() as loadout:
@@ -64,7 +100,7 @@ class ForgettingMixin(ServiceBase):
             self.repository.drop_guild(guild_id)
             self._inclusion.pop(guild_id, None)
             self._forget_reach()
-            self.repository.erase_traces()
+            self._erase_now()
             return count
 
         return await asyncio.to_thread(work)
@@ -86,15 +122,26 @@ class ForgettingMixin(ServiceBase):
 
     async def _keep_house(self) -> None:
         """Open every server's index, so that nobody's first question waits for it; then let go of what is too old
-        and of servers that were left, now and then."""
-        await asyncio.to_thread(self._open_indexes)
+        and of servers that were left, now and then, and of the traces of replaced text at once."""
+        await asyncio.gather(self._erase(), self._expire_now_and_then())
+
+    async def _expire_now_and_then(self) -> None:
         while True:
-            for guild_id, days, left_ms in await asyncio.to_thread(self.repository.guild_rules):
-                if left_ms is not None and left_ms <= _now_ms() - self.settings.guild_grace_days * DAY_MS:
-                    await self.forget_guild(guild_id)
-                elif days is not None:
-                    await asyncio.to_thread(self._expire, guild_id, days)
-            await asyncio.sleep(600)
+            try:
+                await asyncio.to_thread(self._open_indexes)
+                await self._expire_what_is_due()
+            except StorageError as error:
+                log.warning("what is too old could not be forgotten yet: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _expire_what_is_due(self) -> None:
+        for guild_id, days, left_ms in await asyncio.to_thread(self.repository.guild_rules):
+            if left_ms is not None and left_ms <= _now_ms() - self.settings.guild_grace_days * DAY_MS:
+                await self.forget_guild(guild_id)
+            elif days is not None:
+                await asyncio.to_thread(self._expire, guild_id, days)
 
     def _open_indexes(self) -> None:
         for guild_id in self.repository.guild_ids():
@@ -131,7 +178,7 @@ class ForgettingMixin(ServiceBase):
             self._forget_cached(changed)
             with self.slot.acquire() as loadout:
                 loadout.indexes.save()
-            self.repository.erase_traces()
+            self._erase_now()
             self._loop_call(self.ingest.notify)
             return count
 

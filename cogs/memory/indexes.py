@@ -29,7 +29,8 @@ class GuildIndexes:
         self.model_key = model_key
         self.dim = dim
         self._repository = repository
-        self._directory = directory / re.sub(r"[^A-Za-z0-9.-]+", "_", model_key)
+        # The kind is part of the name: the folder of what a switch leaves behind is deleted, and must be its own.
+        self._directory = directory / re.sub(r"[^A-Za-z0-9.-]+", "_", f"{model_key}_{kind}")
         self._kind = kind
         self._snapshots = snapshots  # off where another process owns the files
         self._stores: dict[int, FaissStore] = {}
@@ -105,6 +106,17 @@ class GuildIndexes:
     def _snapshot(self, guild_id: int) -> Path:
         return self._directory / str(guild_id)
 
+    def differences(self) -> tuple[int, int]:
+        """Return how many vectors the indexes hold that the database does not, and how many they lack."""
+        stray = lacking = 0
+        for guild_id in self._repository.guild_ids():
+            with self._repository.write_lock:
+                held = _pairs(*self.store(guild_id).known())
+                truth = _pairs(*self._repository.vector_rows(guild_id, self.model_key))
+            stray += len(held - truth)
+            lacking += len(truth - held)
+        return stray, lacking
+
     def save(self, *, due_only: bool = False) -> None:
         """Write the snapshots of changed indexes; all, or those that have waited long enough."""
         if not self._snapshots:
@@ -147,3 +159,7 @@ class GuildIndexes:
             for folder in self._directory.parent.iterdir():
                 if folder.is_dir() and folder != self._directory:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pairs(ids: npt.NDArray[np.int64], seqs: npt.NDArray[np.int64]) -> set[tuple[int, int]]:
+    return set(zip(ids.tolist(), seqs.tolist(), strict=True))

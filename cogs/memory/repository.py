@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from cogs.memory.database import sqlite_module, storage_errors
 from cogs.memory.keywords import keyword_text
 from cogs.memory.models import (
     FAILED,
@@ -28,6 +30,7 @@ from cogs.memory.repository_labels import LabelRows
 from cogs.memory.repository_people import PeopleRows
 from cogs.memory.repository_search import SearchRows
 
+log = logging.getLogger(__name__)
 VECTORS = table_of(Vector)
 TOMBSTONES = table_of(Tombstone)
 META = table_of(Meta)
@@ -173,13 +176,23 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
         with self.reading() as db:
             return list(db.scalars(query))
 
-    def erase_traces(self) -> None:
-        """Fold the write-ahead log into the file and cut it to nothing, so that deleted text is in neither."""
-        if self.sqlite:
-            with self.write_lock, self.engine.connect() as connection:
-                raw = connection.connection.driver_connection
-                assert raw is not None
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def erase_traces(self) -> bool:
+        """Fold the write-ahead log into the file and cut it to nothing, so that deleted text is in neither.
+
+        Returns whether it is gone: a reader that goes on for longer than the database waits keeps the log, and so
+        does a disk that is full.
+        """
+        if not self.sqlite:
+            return True
+        with self.write_lock, storage_errors(), self.engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            try:
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite_module().OperationalError as error:
+                log.warning("the write-ahead log could not be folded in yet: %s", error)
+                return False
+            return not busy
 
     def rewrite_keywords(self, message_ids: Collection[int]) -> None:
         """Index the keywords of messages anew from their rows."""

@@ -101,6 +101,8 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
         self.ingest = IngestWorker(self.repository, self.slot)
         self.label_worker = LabelWorker(self.repository, self.slot)
         if ingest:
+            # A crash may have come between a deletion and the erasure of its traces.
+            await asyncio.to_thread(self.repository.erase_traces)
             await asyncio.to_thread(loadout.indexes.discard_others)
             await asyncio.to_thread(self.repository.queue_missing, loadout.embedder.model_key)
             self.ingest.start()
@@ -195,8 +197,9 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
 
     def _remember(self, messages: Sequence[IncomingMessage], mark_seen: bool = True) -> int:
         wanted = [m for m in messages if self._included(m.guild_id, m.channel_id)]
-        saved = self.repository.save(wanted, mark_seen=mark_seen)
-        self._forget_cached(saved.changed)
+        with self.repository.write_lock:
+            saved = self.repository.save(wanted, mark_seen=mark_seen)
+            self._forget_changed(wanted, saved.changed)
         for message in wanted:
             self._reach.pop(message.channel_id, None)
         if saved.new or saved.changed:

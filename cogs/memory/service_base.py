@@ -30,6 +30,7 @@ class ServiceBase:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reach: dict[int, tuple[int, int] | None] = {}
         self._inclusion: dict[int, Inclusion] = {}
+        self._traces = asyncio.Event()
 
     def _loop_call(self, callback: Callable[[], None]) -> None:
         """Call something of the event loop from a worker thread."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -12,7 +14,10 @@ from cogs.memory.models import INDEXED, PENDING
 from cogs.memory.repository import TOMBSTONES, VECTORS, Repository
 from cogs.memory.repository_base import MESSAGES
 
-_KEYWORD_IDS: sa.Select[tuple[int]] = sa.select(sa.literal_column("keywords.rowid")).select_from(sa.text("keywords"))
+if TYPE_CHECKING:
+    from cogs.memory.service import MemoryService
+
+_KEYWORD_IDS: sa.Select[int] = sa.select(sa.literal_column("keywords.rowid")).select_from(sa.text("keywords"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,14 @@ class Verification:
     stray_vectors: int
     undead: int
     intact: bool
+    stray_indexed: int = 0
+    lacking_indexed: int = 0
 
     @property
     def agrees(self) -> bool:
         """Whether nothing is wrong."""
-        wrong = (self.without_keywords, self.stray_keywords, self.without_vector, self.stray_vectors, self.undead)
-        return self.intact and not any(wrong)
+        rows = (self.without_keywords, self.stray_keywords, self.without_vector, self.stray_vectors, self.undead)
+        return self.intact and not any(rows) and not self.stray_indexed and not self.lacking_indexed
 
     @property
     def sentence(self) -> str:
@@ -42,7 +49,8 @@ class Verification:
         return (
             f"of {self.messages:,} messages {self.without_keywords:,} lack keywords and {self.without_vector:,} their "
             f"vector; {self.stray_keywords:,} keyword entries, {self.stray_vectors:,} vectors and {self.undead:,} "
-            f"deleted messages are left over{'' if self.intact else '; the database file is damaged'}"
+            f"deleted messages are left over; {self.lacking_indexed:,} vectors are missing in the index and "
+            f"{self.stray_indexed:,} left over{'' if self.intact else '; the database file is damaged'}"
         )
 
 
@@ -50,7 +58,7 @@ def verify_stores(repository: Repository) -> Verification:
     """Compare rows, keyword index, vectors and tombstones in one read transaction."""
     with repository.reading() as db:
 
-        def count(query: sa.Select[tuple[int]]) -> int:
+        def count(query: sa.Select[int]) -> int:
             return int(db.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0)
 
         with_vector = sa.select(VECTORS.c.message_id)
@@ -67,19 +75,26 @@ def verify_stores(repository: Repository) -> Verification:
         )
 
 
+async def verify_service(service: MemoryService) -> Verification:
+    """Compare the stores of a memory that runs, and the index that it searches with the vectors in the database."""
+    with service.slot.acquire() as loadout:
+        found = await asyncio.to_thread(verify_stores, service.repository)
+        stray, lacking = await asyncio.to_thread(loadout.indexes.differences)
+    return replace(found, stray_indexed=stray, lacking_indexed=lacking)
+
+
 def repair_stores(repository: Repository, data_dir: Path) -> Verification:
     """Make everything agree with the rows again; what needs a model is queued, snapshots are made anew."""
     with repository.reading() as db:
         lacking = list(db.scalars(sa.select(MESSAGES.c.id).where(MESSAGES.c.id.not_in(_KEYWORD_IDS))))
-        stray = list(
-            db.scalars(_KEYWORD_IDS.where(sa.literal_column("keywords.rowid").not_in(sa.select(MESSAGES.c.id))))
-        )
+        unknown = _KEYWORD_IDS.where(sa.literal_column("keywords.rowid").not_in(sa.select(MESSAGES.c.id)))
+        stray = [int(row[0]) for row in db.execute(unknown)]
         buried = sa.select(TOMBSTONES.c.message_id)
         undead = db.execute(sa.select(MESSAGES.c.guild_id, MESSAGES.c.id).where(MESSAGES.c.id.in_(buried))).fetchall()
     for guild_id, message_id in undead:
         repository.delete(guild_id, [message_id], lambda _: None)
     with repository.writing() as db:
-        repository.delete_keywords(db, [int(i) for i in stray])
+        repository.delete_keywords(db, stray)
         db.execute(sa.delete(VECTORS).where(VECTORS.c.message_id.not_in(sa.select(MESSAGES.c.id))))
         db.execute(
             sa.update(MESSAGES)
