@@ -141,7 +141,8 @@ class Reranker(ABC):
     scale: ClassVar[Scale]
     prepares: ClassVar[bool] = False
     uses_prior: bool = False
-    """Whether scores depend on ``Document.prior``, the first stage's score in [0, 1]; then it is part of their key."""
+    """Whether scores depend on ``Document.prior``, the first stage's score (0 the worst, 1 the best candidate); then it
+    is part of their cache key."""
     """Whether :meth:`prepare` computes something; ingestion calls it then."""
 
     def __init__(self, spec: RerankerSpec) -> None:

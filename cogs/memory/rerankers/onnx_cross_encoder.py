@@ -5,7 +5,8 @@ The folder of format ``onnx-cross-encoder`` holds ``model.onnx``, ``tokenizer.js
     {"rendering": "chat", "max_length": 256, "temperature": 1.0, "bias": 0.0, "score": "logit"}
 
 ``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + prior_weight · prior +
-bias) / temperature), the prior being the first stage's score in [0, 1]; ``prior_weight`` is 0 where it is not given.
+bias) / temperature), the prior being the first stage's score, 0 for the worst candidate and 1 for the best;
+``prior_weight`` is 0 where it is not given.
 """
 
 from __future__ import annotations
