@@ -151,7 +151,7 @@ class Stream:
         self._connection = connection
         self._channel = channel
         self._rng = random.Random(seed)
-        self._numbers = iter(range(first_number + 100_000 * (channel - CHANNELS[0]), 10**9))
+        self._numbers = iter(range(first_number + 3_000 * (channel - CHANNELS[0]), 10**9))
         self._authors = [channel * 10 + i for i in range(3)]
         self._alive: dict[int, IncomingMessage] = {}
         self._dead: list[IncomingMessage] = []

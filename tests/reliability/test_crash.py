@@ -95,13 +95,13 @@ def test_whatever_was_acknowledged_survives_a_kill_and_whatever_was_deleted_stay
         if rng.random() < 0.25:
             # While it starts: it migrates a new database, reads the snapshot, levels the index.
             fresh = folder if rng.random() < 0.5 else tmp_path / f"fresh-{kills}"
-            early = Life(context, fresh, rng.randrange(10**6), 10**6 * kills, None)
+            early = Life(context, fresh, rng.randrange(10**6), 10_000 * kills, None)
             time.sleep(rng.random() * 0.7)
             early.kill(ledger if fresh == folder else Ledger())
             kills += 1
             _comes_up(context, fresh) if fresh != folder else None
         before = ledger.present()
-        life = Life(context, folder, rng.randrange(10**6), 10**6 * kills, before)
+        life = Life(context, folder, rng.randrange(10**6), 10_000 * kills, before)
         report = life.report()
         assert report is not None
         wrong = ledger.settle(report.stored) + report.problems
