@@ -15,6 +15,7 @@ import click
 import typer
 from rich.console import Console
 
+from cogs.memory.bench.cli import bench_app
 from cogs.memory.errors import BadRequest, MnemeError
 from config.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 
@@ -86,6 +87,7 @@ def mount(app: typer.Typer) -> None:
         (doctor, "doctor"),
     ):
         app.command(name)(command)
+    app.add_typer(bench_app, name="bench")
 
 
 def run() -> int:
