@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ class EmbedderSpec:
 
     ``max_length`` is in tokens, the special ones included: what stands beyond it is not embedded. ``dim`` is the
     length of the vectors; where it is below the model's own, they are cut and normalised anew (Matryoshka).
+    ``pooling`` is for a folder that does not state its own; ``format`` says which code runs the model.
     ``query_prompt`` stands before a query, ``passage_prompt`` before a passage. ``sha256`` is of the weights file.
     """
 
@@ -53,6 +54,7 @@ class EmbedderSpec:
     sha256: str | None = None
     license: str = "unknown"
     trust_remote_code: bool = False
+    format: Literal["sentence-transformers", "qwen3-vl"] = "sentence-transformers"
 
 
 MINILM = EmbedderSpec(
@@ -96,6 +98,13 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return one vector for each text, in order."""
+
+
+class ImageEncoder(Protocol):
+    """An encoder that sees images too."""
+
+    def encode(self, texts: Sequence[str], images: Sequence[Sequence[Path]] | None = None) -> Vectors:
+        """Return one vector for each text with its images, in order."""
 
 
 class EmbeddingService:
@@ -142,31 +151,53 @@ class EmbeddingService:
                     return embedding_packed.PackedEncoder(folder, self.spec.max_length)
                 graph = cached_graph(folder, digest, self.options.models_dir / "onnx")
                 return OnnxEncoder(folder, graph, self.spec.max_length, self.options.threads)
+        from cogs.memory.rerankers.files import local_folder
+
+        found = folder or local_folder(self.spec.id, self.spec.revision, self.options.models_dir)
+        if found is None:
+            raise EmbedderUnavailable(
+                f"The embedder {self.spec.name} ({self.spec.id}) is not on this machine; fetch it with "
+                f"`python bot.py models fetch {self.spec.name}`."
+            )
+        if self.spec.format == "qwen3-vl":
+            from cogs.memory.embedding_qwen_vl import QwenVLEncoder
+
+            return QwenVLEncoder(self.spec, found, self.options)
         from cogs.memory.embedding_torch import TorchEncoder
 
-        return TorchEncoder(self.spec, folder, self.options)
+        return TorchEncoder(self.spec, found, self.options)
 
-    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+    @property
+    def sees_images(self) -> bool:
+        """Whether images of messages take part in their vectors."""
+        return self.spec.format == "qwen3-vl"
+
+    def embed_passages(self, texts: Sequence[str], images: Sequence[Sequence[Path]] | None = None) -> Vectors:
         """Return float32 unit vectors of shape (n, dim), in order.
 
         An empty text gets a vector like any other (that of the model's special tokens alone); what stands beyond
         ``spec.max_length`` tokens is not embedded; characters that UTF-8 cannot carry count as question marks.
+        ``images`` are the files of each passage, for an embedder that sees them.
         """
-        return self._embed([self.spec.passage_prompt + text for text in texts])
+        return self._embed([self.spec.passage_prompt + text for text in texts], images)
 
     def embed_query(self, text: str) -> Vectors:
         """Return the float32 unit vector of a query, shape (dim,)."""
         vector: Vectors = self._embed([self.spec.query_prompt + text])[0]
         return vector
 
-    def _embed(self, texts: Sequence[str]) -> Vectors:
+    def _embed(self, texts: Sequence[str], images: Sequence[Sequence[Path]] | None = None) -> Vectors:
         if not texts:
             return np.empty((0, self.dim), dtype=np.float32)
         if self._encoder is None:
             self.load()
         assert self._encoder is not None
         limit = self.spec.max_length * CHARACTERS_PER_TOKEN
-        vectors = self._encoder.encode([_encodable(text[:limit]) for text in texts])
+        cut = [_encodable(text[:limit]) for text in texts]
+        if images is not None and self.sees_images:
+            vectors = cast("ImageEncoder", self._encoder).encode(cut, images)
+        else:
+            vectors = self._encoder.encode(cut)
         if vectors.shape[1] < self.dim:
             raise EmbedderUnavailable(
                 f"The embedder {self.spec.name} gives {vectors.shape[1]} dimensions, not the {self.dim} of its entry."

@@ -20,6 +20,9 @@ from transformers import (
     DeepseekV3Model,
     Qwen3Config,
     Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLModel,
     T5Gemma2Config,
     T5Gemma2ForConditionalGeneration,
     XLMRobertaConfig,
@@ -281,4 +284,47 @@ def querit(folder: Path, family: str, *, heads: int = 1, cls: bool = True) -> Pa
         weights[f"{name}.weight"] = torch.randn(2, 32) * 0.3
         weights[f"{name}.bias"] = torch.randn(2)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def qwen3_vl(folder: Path, *, embedding: bool = False) -> Path:
+    """Write a Qwen3-VL with the family's byte-level BPE, as its rerankers and embedders are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(9)
+    tokenizer = checkpoints_causal.train()
+    marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    tokenizer.add_special_tokens(["<|endoftext|>", *marks])
+    ids = {mark: tokenizer.token_to_id(mark) for mark in marks}
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": tokenizer.get_vocab_size(),
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )
+    model = (Qwen3VLModel if embedding else Qwen3VLForConditionalGeneration)(config).eval()
+    shake(model, 0.15)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder

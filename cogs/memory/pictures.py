@@ -1,0 +1,135 @@
+"""Images and short animations of messages → the patches that Qwen3-VL reads.
+
+The rules (patches of 16 pixels, merged 2 × 2, two frames at a time, sides as multiples of 32) come from the model's
+own processor; the limits from the cards of Qwen3-VL-Reranker and -Embedding: 4 to 1,800 tokens of 32² pixels for an
+image, one frame a second and at most 64 for a video. Of videos only what Pillow decodes is read (GIF, WebP, APNG).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageSequence, UnidentifiedImageError
+
+log = logging.getLogger(__name__)
+PATCH, MERGE, TEMPORAL = 16, 2, 2
+FACTOR: Final = PATCH * MERGE
+LEAST_TOKENS, MOST_TOKENS = 4, 1800
+FRAME_TOKENS: Final = 128
+"""Tokens of one pair of frames of an animation; the cards state no bound for one frame."""
+FRAMES_A_SECOND, MOST_FRAMES = 1.0, 64
+LARGEST_PIXELS: Final = 50_000_000
+"""An image of more pixels is left out: decoding it would take gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image or animation: ``patches`` float32 (t · h · w, 1536), ``grid`` (t, h, w) in patches.
+
+    ``seconds`` holds the time of each pair of frames of an animation and is empty for an image.
+    """
+
+    patches: npt.NDArray[np.float32]
+    grid: tuple[int, int, int]
+    seconds: tuple[float, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens one pair of frames (or the image) takes."""
+        return self.grid[1] * self.grid[2] // MERGE**2
+
+
+def read_pictures(files: Sequence[Path], most: int) -> list[Picture]:
+    """Return the pictures that can be read, at most ``most``; the others are left out, and the log says so."""
+    pictures: list[Picture] = []
+    for file in files[:most]:
+        try:
+            pictures.append(read_picture(file))
+        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            log.warning("an image could not be read and is left out: %s", type(error).__name__)
+    return pictures
+
+
+def read_picture(file: Path) -> Picture:
+    """Return an image or an animation as patches.
+
+    Raises:
+        OSError: the file cannot be read or decoded. ValueError: it is too large or too narrow.
+    """
+    with Image.open(file) as image:
+        if image.width * image.height > LARGEST_PIXELS:
+            raise ValueError(f"{image.width} × {image.height} pixels are too many")
+        if getattr(image, "n_frames", 1) > 1:
+            return _animation(image)
+        frame = _pixels(image, MOST_TOKENS)
+    # A still image fills both frames of a pair.
+    return Picture(*_patches(np.stack([frame, frame])))
+
+
+def _animation(image: Image.Image) -> Picture:
+    starts, now = [], 0.0
+    for frame in ImageSequence.Iterator(image):
+        starts.append(now)
+        now += max(float(frame.info.get("duration", 100)), 10.0) / 1000
+    count = min(max(int(now * FRAMES_A_SECOND), TEMPORAL), MOST_FRAMES, len(starts))
+    chosen = np.linspace(0, len(starts) - 1, count).round().astype(int).tolist()
+    frames = []
+    for index in chosen:
+        image.seek(index)
+        frames.append(_pixels(image, FRAME_TOKENS))
+    if len(frames) % TEMPORAL:
+        frames.append(frames[-1])
+        chosen.append(chosen[-1])
+    pairs = zip(chosen[::TEMPORAL], chosen[1::TEMPORAL], strict=True)
+    return Picture(*_patches(np.stack(frames)), tuple((starts[a] + starts[b]) / 2 for a, b in pairs))
+
+
+def fitted_size(height: int, width: int, least: int, most: int) -> tuple[int, int]:
+    """Return the height and width, multiples of 32, whose pixels lie between ``least`` and ``most``.
+
+    Raises:
+        ValueError: one side is more than 200 times the other.
+    """
+    if max(height, width) / max(1, min(height, width)) > 200:
+        raise ValueError("one side of the image is more than 200 times the other")
+    tall, wide = round(height / FACTOR) * FACTOR, round(width / FACTOR) * FACTOR
+    if tall * wide > most:
+        shrink = math.sqrt(height * width / most)
+        tall = max(FACTOR, math.floor(height / shrink / FACTOR) * FACTOR)
+        wide = max(FACTOR, math.floor(width / shrink / FACTOR) * FACTOR)
+    elif tall * wide < least:
+        grow = math.sqrt(least / (height * width))
+        tall, wide = math.ceil(height * grow / FACTOR) * FACTOR, math.ceil(width * grow / FACTOR) * FACTOR
+    return tall, wide
+
+
+def _pixels(image: Image.Image, most_tokens: int) -> npt.NDArray[np.float32]:
+    """Return the image as float32 (3, height, width) in [−1, 1]; what is transparent becomes white."""
+    if image.mode in ("RGBA", "LA", "P", "PA"):
+        layered = image.convert("RGBA")
+        flat = Image.new("RGBA", layered.size, "white")
+        flat.alpha_composite(layered)
+        image = flat
+    colours = image.convert("RGB")
+    tall, wide = fitted_size(colours.height, colours.width, LEAST_TOKENS * FACTOR**2, most_tokens * FACTOR**2)
+    resized = colours.resize((wide, tall), Image.Resampling.BICUBIC)
+    values = np.asarray(resized, dtype=np.float32).transpose(2, 0, 1)
+    scaled: npt.NDArray[np.float32] = values / np.float32(127.5) - np.float32(1)
+    return scaled
+
+
+def _patches(frames: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], tuple[int, int, int]]:
+    """Return patches in the order that the model merges them, from frames (n, 3, height, width), n even."""
+    count, channels, height, width = frames.shape
+    grid = (count // TEMPORAL, height // PATCH, width // PATCH)
+    cut = frames.reshape(
+        grid[0], TEMPORAL, channels, grid[1] // MERGE, MERGE, PATCH, grid[2] // MERGE, MERGE, PATCH
+    ).transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    return np.ascontiguousarray(cut.reshape(math.prod(grid), -1)), grid
