@@ -84,7 +84,7 @@ def reference(folder: Path, texts: list[str], dim: int = 64) -> np.ndarray:
 @pytest.mark.parametrize("dim", [64, 32])
 def test_vectors_are_those_of_the_card(folder: Path, dim: int) -> None:
     made = service(folder, dim=dim)
-    texts = [text for text in TEXTS if text]
+    texts = TEXTS
     vectors = made.embed_passages(texts)
     assert vectors.shape == (len(texts), dim)
     assert np.abs(vectors - reference(folder, texts, dim)).max() < 1e-5
@@ -137,7 +137,8 @@ def test_the_published_embedders_are_named_as_their_cards_say() -> None:
     for name in ("qwen3-embedding-0.6b", "qwen3-embedding-4b", "qwen3-embedding-8b", "lychee-embed"):
         assert specs[name].query_prompt == PROMPT
         assert specs[name].passage_prompt == ""
-    assert specs["qwen3-vl-embedding-2b"].query_prompt == "Represent the user's input."
+    assert specs["qwen3-vl-embedding-2b"].passage_prompt == "Represent the user's input."
+    assert specs["qwen3-vl-embedding-2b"].query_prompt == "Retrieve images or text relevant to the user's query."
     assert all(specs[name].license == "Apache-2.0" for name in expected)
 
 

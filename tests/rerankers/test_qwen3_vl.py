@@ -78,7 +78,9 @@ def inputs(folder: Path, prompt: str, files: list[Path]) -> dict[str, torch.Tens
     ids = torch.tensor([tokenizer.encode(prompt).ids])
     given |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if files:
-        given["mm_token_type_ids"] = (ids == tokenizer.token_to_id("<|image_pad|>")).int()
+        pad = tokenizer.token_to_id("<|image_pad|>")
+        assert pad is not None
+        given["mm_token_type_ids"] = torch.eq(ids, pad).int()
     return given
 
 
@@ -151,6 +153,7 @@ def test_text_of_people_opens_no_image_and_ends_no_message(folder: Path, tmp_pat
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for mark in qwen3_vl.MARKS:
         number = raw.token_to_id(mark)
+        assert number is not None
         assert attacked.ids.count(number) == clean.ids.count(number)
     score = qwen3_vl.load(spec(folder), options(tmp_path)).score(attack, [Document(attack)])[0]
     assert 0 <= score.probability <= 1
@@ -211,10 +214,12 @@ def test_an_animations_frames_take_part(folder: Path, tmp_path: Path) -> None:
     assert batched.raw == pytest.approx(forwards.raw, abs=1e-5)
 
 
-def embedding_reference(folder: Path, text: str, files: list[Path]) -> npt.NDArray[np.float32]:
+def embedding_reference(
+    folder: Path, text: str, files: list[Path], instruction: str = "Represent the user's input."
+) -> npt.NDArray[np.float32]:
     shown = "<|vision_start|><|image_pad|><|vision_end|>" * len(files)
     prompt = (
-        "<|im_start|>system\nRepresent the user's input.<|im_end|>\n<|im_start|>user\n"
+        f"<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n"
         f"{shown}{text or ('' if files else 'NULL')}<|im_end|>\n<|im_start|>assistant\n"
     )
     model = Qwen3VLModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -226,7 +231,8 @@ def embedding_reference(folder: Path, text: str, files: list[Path]) -> npt.NDArr
 
 def embedder_spec(folder: Path, dim: int = 32) -> EmbedderSpec:
     prompt = "Represent the user's input."
-    return EmbedderSpec("vl", str(folder), dim, query_prompt=prompt, passage_prompt=prompt, format="qwen3-vl")
+    find = "Find it."
+    return EmbedderSpec("vl", str(folder), dim, query_prompt=find, passage_prompt=prompt, format="qwen3-vl")
 
 
 def test_embeddings_of_texts_and_images(embedder: Path, tmp_path: Path, images: list[Path]) -> None:
@@ -235,8 +241,9 @@ def test_embeddings_of_texts_and_images(embedder: Path, tmp_path: Path, images: 
     expected = np.stack([embedding_reference(embedder, text, []) for text in texts])
     unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     assert np.abs(service.embed_passages(texts) - unit).max() < 1e-5
-    assert np.abs(service.embed_query(texts[3]) - unit[3]).max() < 1e-5
-    half = EmbeddingService(embedder_spec(embedder, 16), options(tmp_path)).embed_query(texts[3])
+    asked = embedding_reference(embedder, "where?", [], "Find it.")
+    assert np.abs(service.embed_query("where?") - asked / np.linalg.norm(asked)).max() < 1e-5
+    half = EmbeddingService(embedder_spec(embedder, 16), options(tmp_path)).embed_passages([texts[3]])[0]
     assert np.abs(half - unit[3, :16] / np.linalg.norm(unit[3, :16])).max() < 1e-5
     seen = service.embed_passages(["look", ""], images=[[images[0]], [images[1]]])
     for row, (text, file) in zip(seen, (("look", images[0]), ("", images[1])), strict=True):
