@@ -13,7 +13,7 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     [
         "a",
         "an",
@@ -145,5 +145,5 @@ def keyword_text(text: str) -> str:
 def keyword_query(query: str) -> list[str]:
     """Return the distinct terms that a query asks for; its stop words only where there is nothing else."""
     distinct = list(dict.fromkeys(terms(query)))
-    telling = [term for term in distinct if term not in _STOP_WORDS]
+    telling = [term for term in distinct if term not in STOP_WORDS]
     return (telling or distinct)[:MAX_TERMS]

@@ -1,4 +1,4 @@
-"""What a query asks for beside its words: people it names, a time it speaks of, the conversation it stands in. Pure."""
+"""What a query asks for beside its words: people it names, a time it speaks of. Pure."""
 
 from __future__ import annotations
 
@@ -7,36 +7,58 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cogs.memory.keywords import terms
-from cogs.memory.records import Turn
+from cogs.memory.conversation import conversation_query as conversation_query
+from cogs.memory.keywords import STOP_WORDS, keyword_query, terms
+from cogs.memory.when import time_hints
 
-_POINTS_BACK = re.compile(
-    r"\b(he|she|it|they|him|her|them|his|hers|its|their|that|this|those|these|there|then|one|same)\b", re.IGNORECASE
+_ALSO_WORDS = frozenset(
+    terms(
+        "will may mark art hope grace rose joy bill jack summer april june august dawn faith frank gene guy rich rob "
+        "sue pat drew chase hunter sky sunny star angel dean duke earl king max miles nick pearl ray rusty sandy violet"
+    )
 )
-TURNS = 3
-TURN_CHARACTERS = 200
+"""Names that are also words: they count as names only where they are written as such inside a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryInfo:
-    """A query, understood. ``names`` are authors that it names, ``during`` the time that it speaks of."""
+    """A query, understood. ``names`` are authors that it names, ``during`` the time that it speaks of.
+
+    ``terms`` are its distinct telling terms; ``name_terms`` those among them that name an author.
+    """
 
     query: str
     names: frozenset[str] = frozenset()
     during: tuple[dt.datetime, dt.datetime] | None = None
     terms: tuple[str, ...] = field(default=())
+    name_terms: frozenset[str] = frozenset()
+
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """The terms that are no author's name; all of them where there is nothing else."""
+        return tuple(term for term in self.terms if term not in self.name_terms) or self.terms
 
 
 def analyse(query: str, authors: Sequence[str], now: dt.datetime) -> QueryInfo:
     """Return what a query asks for, given the people who wrote in its scope."""
     words = set(terms(query))
-    named = frozenset(name for name in authors if (parts := terms(name)) and (parts[0] in words or set(parts) <= words))
-    return QueryInfo(query, named, None, tuple(terms(query)))
+    written = _written_as_names(query)
+    named: set[str] = set()
+    name_terms: set[str] = set()
+    for author in authors:
+        parts = terms(author)
+        first = parts[0] if parts else ""
+        called = first in words and len(first) > 1 and first not in STOP_WORDS
+        if called and first in _ALSO_WORDS:
+            called = first in written
+        if called or (len(parts) > 1 and set(parts) <= words):
+            named.add(author)
+            name_terms |= set(parts) & words
+    return QueryInfo(
+        query, frozenset(named), time_hints(query, now), tuple(keyword_query(query)), frozenset(name_terms)
+    )
 
 
-def conversation_query(query: str, turns: Sequence[Turn]) -> str:
-    """Return the query with the last turns before it, where it points back at them ("what did she say about it?")."""
-    if not turns or not _POINTS_BACK.search(query):
-        return query
-    said = "\n".join(f"{turn.author_name}: {turn.content[:TURN_CHARACTERS]}" for turn in turns[-TURNS:])
-    return f"{said}\n{query}"
+def _written_as_names(query: str) -> set[str]:
+    """Return the terms that begin with a capital inside a sentence."""
+    return {term for match in re.finditer(r"(?<=[\w,;] )[A-Z]\w*", query) for term in terms(match.group())}

@@ -24,7 +24,6 @@ from cogs.memory.texts import body, candidate
 log = logging.getLogger(__name__)
 QUERY_CHARACTERS = 1000
 MAX_LIMIT = 50
-EXPLAIN_DEPTH = 1000
 AUTHORS_KNOWN = 500
 EVIDENCE_HITS = 8
 EVIDENCE_SCORE = 0.5
@@ -88,7 +87,6 @@ class RecallMixin(ServiceBase):
     ) -> RecallResult:
         seconds: dict[str, float] = {}
         vector, degraded = await self._embed_query(loadout, info.query, seconds)
-        depth = EXPLAIN_DEPTH if request.explain else max(DEPTH, request.limit)
         found = await asyncio.to_thread(
             find_candidates,
             self.repository,
@@ -97,7 +95,7 @@ class RecallMixin(ServiceBase):
             vector,
             request.scope,
             request.filters,
-            depth,
+            DEPTH,
             request.exclude_ids,
         )
         seconds.update(found.seconds)

@@ -128,6 +128,53 @@ class SearchRows(RepositoryBase):
             rows = [*reversed(list(db.execute(before).mappings())), *db.execute(after).mappings()]
         return [stored_message(row) for row in rows]
 
+    def beside(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[int | None, int | None]]:
+        """Map messages of the scope to the ids right before and after each in its channel."""
+        if not message_ids:
+            return {}
+        other = MESSAGES.alias("other")
+        here = other.c.channel_id == MESSAGES.c.channel_id
+        ms, number = other.c.created_ms, other.c.id
+        # The time comes first because the index holds it; messages of one millisecond follow each other by id.
+        before = (
+            sa.select(number)
+            .where(here, ms <= MESSAGES.c.created_ms, sa.or_(ms < MESSAGES.c.created_ms, number < MESSAGES.c.id))
+            .order_by(ms.desc(), number.desc())
+            .limit(1)
+        )
+        after = (
+            sa.select(number)
+            .where(here, ms >= MESSAGES.c.created_ms, sa.or_(ms > MESSAGES.c.created_ms, number > MESSAGES.c.id))
+            .order_by(ms, number)
+            .limit(1)
+        )
+        query = sa.select(MESSAGES.c.id, before.scalar_subquery(), after.scalar_subquery()).where(
+            MESSAGES.c.id.in_(self.ids(message_ids)), self.in_scope(scope)
+        )
+        with self.reading() as db:
+            return {row[0]: (row[1], row[2]) for row in db.execute(query)}
+
+    def passages(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[str, str, list[str]]]:
+        """Map messages of the scope to ``(author, content, terms)``; the terms as the keyword index holds them."""
+        if not message_ids:
+            return {}
+        body: sa.ColumnElement[str] = sa.literal_column("keywords.body")
+        query = (
+            sa.select(
+                MESSAGES.c.id,
+                MESSAGES.c.author_name,
+                MESSAGES.c.content,
+                body if self.sqlite else sa.func.tsvector_to_array(body),
+            )
+            .select_from(_keywords_join(outer=True))
+            .where(MESSAGES.c.id.in_(self.ids(message_ids)), self.in_scope(scope))
+        )
+        with self.reading() as db:
+            return {
+                row[0]: (row[1], row[2], row[3].split() if isinstance(row[3], str) else list(row[3] or ()))
+                for row in db.execute(query)
+            }
+
     def channel_reach(self, channel_ids: Collection[int]) -> dict[int, tuple[int, int]]:
         """Map each channel that holds messages to their number and the time of the first, in milliseconds."""
         query = (
@@ -191,6 +238,7 @@ class SearchRows(RepositoryBase):
             return set(db.scalars(sa.text("SELECT rowid FROM keywords")))
 
 
-def _keywords_join() -> sa.FromClause:
+def _keywords_join(*, outer: bool = False) -> sa.FromClause:
     keywords = sa.table("keywords", sa.column("rowid", sa.BigInteger))
-    return keywords.join(MESSAGES, MESSAGES.c.id == keywords.c.rowid)
+    on = MESSAGES.c.id == keywords.c.rowid
+    return MESSAGES.join(keywords, on, isouter=True) if outer else keywords.join(MESSAGES, on)

@@ -6,21 +6,23 @@ Synchronous; the service runs it on a thread. The scope is a parameter of every 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from cogs.memory.fusion import Fused, fuse
+from cogs.memory.fusion import Fused, Passage, Pool, fuse
 from cogs.memory.indexes import GuildIndexes
 from cogs.memory.keywords import keyword_query
 from cogs.memory.query import QueryInfo
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.repository import Repository
 
-DEPTH = 150
+DEPTH = 200
 """Candidates of each stage: enough that the reranker's 50 are rarely limited by one of them."""
+EXPANDED = 25
+"""So many of each stage's best bring their neighbours along as candidates: an answer often follows the words asked."""
 
 
 @dataclass
@@ -55,12 +57,16 @@ def find_candidates(
     semantic = _semantic(repository, indexes, vector, scope, filters, depth)
     after_semantic = time.perf_counter()
     ids = {i for i, _ in keyword} | {i for i, _ in semantic}
+    beside = repository.beside(ids, scope)
+    first = {i for i, _ in [*keyword[:EXPANDED], *semantic[:EXPANDED]]}
+    ids |= _permitted(repository, {n for i in first for n in beside.get(i, ()) if n is not None} - ids, scope, filters)
     messages = repository.messages(ids - exclude, scope)
     parents = repository.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
     # An id without a row was deleted a moment ago: it is left out here, and never removed from an index by a search.
     keyword = [(i, score) for i, score in keyword if i in messages]
     semantic = [(i, score) for i, score in semantic if i in messages]
-    fused = fuse(info, keyword, semantic, messages)
+    pool = _pool(repository, indexes, messages, beside, exclude, vector, scope)
+    fused = fuse(info, pool)
     return Candidates(
         keyword,
         semantic,
@@ -91,6 +97,48 @@ def _semantic(
         if channel_ids:
             found.extend(indexes.store(guild_id).search(vector, channel_ids, depth, allowed))
     return best(found, depth)
+
+
+def _permitted(repository: Repository, ids: set[int], scope: Scope, filters: Filters) -> set[int]:
+    """Return those ids that the filters leave; neighbours of a hit must meet what the person asked for, too."""
+    allowed = repository.allowed_ids(scope, filters)
+    return ids if allowed is None else ids & set(allowed.tolist())
+
+
+def _pool(
+    repository: Repository,
+    indexes: GuildIndexes,
+    messages: dict[int, StoredMessage],
+    beside: dict[int, tuple[int | None, int | None]],
+    exclude: frozenset[int],
+    vector: npt.NDArray[np.float32] | None,
+    scope: Scope,
+) -> Pool:
+    """Return the candidates and their neighbours as fusion reads them."""
+    beside = beside | repository.beside(messages.keys() - beside.keys(), scope)
+    ids = messages.keys() | ({n for i in messages for n in beside.get(i, ()) if n is not None} - exclude)
+    rows = repository.passages(ids, scope)
+    cosines = _cosines(indexes, vector, scope, ids)
+    # A message that still waits for its vector is neither near nor far.
+    usual = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    passages = {
+        i: Passage(terms, cosines.get(i, usual), author, content, messages[i].created_at if i in messages else None)
+        for i, (author, content, terms) in rows.items()
+    }
+    return Pool([i for i in messages if i in passages], passages, beside)
+
+
+def _cosines(
+    indexes: GuildIndexes, vector: npt.NDArray[np.float32] | None, scope: Scope, ids: Collection[int]
+) -> dict[int, float]:
+    if vector is None or not ids:
+        return {}
+    wanted = np.fromiter(sorted(ids), dtype=np.int64)
+    found: dict[int, float] = {}
+    for guild_id, channel_ids in scope.channels.items():
+        if channel_ids:
+            found.update(indexes.store(guild_id).search(vector, channel_ids, len(wanted), wanted))
+    return found
 
 
 def best(scored: Sequence[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
