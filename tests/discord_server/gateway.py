@@ -149,12 +149,13 @@ class Gateway:
 
     async def drop(self, *, forget: bool = False) -> None:
         """Cut every connection; ``forget`` ends the sessions as well, so that none can be resumed."""
-        for session in list(self.sessions.values()):
-            if session.socket is not None and not session.socket.ws.closed:
-                await session.socket.ws.close(code=4000)
+        sessions = list(self.sessions.values())
         if forget:
             self.sessions.clear()
             self.ready.clear()
+        for session in sessions:
+            if session.socket is not None and not session.socket.ws.closed:
+                await session.socket.ws.close(code=4000)
 
     def longest_silence(self) -> float:
         """Return the longest time between two heartbeats of a connection, in seconds."""

@@ -152,7 +152,7 @@ class Rest:
         self.registrations += 1
         bot = str(self.world.bot.id)
         given = await request.json()
-        self.commands = [{**c, "id": str(snowflake()), "application_id": bot, "version": "1"} for c in given]
+        self.commands = [{"description": "", **c, "id": str(snowflake()), "application_id": bot, "version": "1"} for c in given]
         self.touch()
         return as_json(self.commands)
 

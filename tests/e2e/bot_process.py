@@ -68,6 +68,7 @@ async def launch(server: DiscordServer, folder: Path, **settings: str) -> BotPro
 async def running_bot(server: DiscordServer, folder: Path, **settings: str) -> AsyncIterator[BotProcess]:
     """Yield a bot that is connected and has registered its commands; stop it afterwards."""
     before = server.rest.registrations
+    await server.gateway.drop(forget=True)
     bot = await launch(server, folder, **settings)
     try:
         await server.until(
