@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogs.memory.errors import BadRequest
+from cogs.memory.fusion import blended
 from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.query import QueryInfo, analyse, conversation_query
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
@@ -222,16 +223,18 @@ class RecallMixin(ServiceBase):
             log.warning("the reranker failed", exc_info=error)
             return None, "The reranker failed, so these are in the order of the first search."
         by_id = {hit.message.id: hit for hit in head}
-        return [
+        weight = loadout.profile.blend
+        hits = [
             replace(
                 by_id[c["id"]],
-                rerank_score=c["rerank_score"],
+                rerank_score=blended(c["rerank_score"], by_id[c["id"]].fused_score, weight),
                 raw_score=c["rerank_raw"],
                 evidence=c["evidence"],
                 contribution=c["contribution"],
             )
             for c in scored
-        ], None
+        ]
+        return sorted(hits, key=lambda hit: -(hit.rerank_score or 0.0)) if weight else hits, None
 
 
 def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
