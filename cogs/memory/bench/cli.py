@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ QuickFlag = Annotated[bool, typer.Option("--quick", help="Small sizes and one ro
 OutOption = Annotated[Path | None, typer.Option("--out", help="Also write JSON, Markdown and plots into this folder.")]
 RoundsOption = Annotated[int | None, typer.Option(min=1, help="How often each path runs.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of every path; all cores by default.")]
+MemoryOption = Annotated[bool, typer.Option(help="Measure each path's peak memory in a process of its own.")]
 Progress = Console(stderr=True, highlight=False)
 
 
@@ -34,6 +36,8 @@ def _prepare(threads: int | None = None) -> int:
     from cogs.memory.cli import prepared
 
     prepared()
+    # The exporters speak at length on the root logger.
+    logging.getLogger().setLevel(logging.WARNING)
     import torch
 
     if threads is not None:
@@ -58,6 +62,7 @@ def embed(
     messages: Annotated[int | None, typer.Option(min=1, help="How many messages; 1,000 by default.")] = None,
     rounds: RoundsOption = None,
     threads: ThreadsOption = None,
+    memory: MemoryOption = True,
 ) -> None:
     """SentenceTransformer.encode as it comes against the embedding service's paths."""
     used = _prepare(threads)
@@ -65,4 +70,47 @@ def embed(
 
     count = messages or (40 if quick else 1000)
     sweep = () if quick else (10, 50, 200, 1000)
-    _finish(bench.run(count, rounds or (1 if quick else 7), used, sweep=sweep), as_json, out)
+    _finish(bench.run(count, rounds or (1 if quick else 7), used, sweep=sweep, memory=memory), as_json, out)
+
+
+@bench_app.command()
+def rerank(
+    as_json: JsonFlag = False,
+    quick: QuickFlag = False,
+    out: OutOption = None,
+    layers: Annotated[int | None, typer.Option(min=2, help="Layers of the Qwen3 shape; 28 by default.")] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="Candidates of a call; 50 by default.")] = None,
+    words: Annotated[int, typer.Option(min=1, help="Words of a document in the median.")] = 25,
+    family: Annotated[list[str] | None, typer.Option(help="qwen3, lycheemem, minilm-l6, minilm-l12; all.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Narrow layers: shows exactness, not speed.")] = False,
+    published_batch: Annotated[int, typer.Option(min=1, help="Documents of a batch of the cards' code.")] = 16,
+    rounds: RoundsOption = None,
+    threads: ThreadsOption = None,
+    memory: MemoryOption = True,
+) -> None:
+    """The cards' code, sentence-transformers' CrossEncoder and Mneme's paths, on random weights of the right shape."""
+    used = _prepare(threads)
+    from cogs.memory.bench import rerank as bench
+    from cogs.memory.bench.measure import BenchError
+
+    families = tuple(family or bench.FAMILIES)
+    if unknown := set(families) - set(bench.FAMILIES):
+        raise BenchError(f"There is no family {min(unknown)!r}; choose among {', '.join(bench.FAMILIES)}.")
+    config = bench.settings(
+        layers=layers or (2 if quick else 28),
+        candidates=candidates or (8 if quick else 50),
+        words=words,
+        threads=used,
+        size="tiny" if tiny else "full",
+        published_batch=published_batch,
+    )
+    found = bench.run(
+        config,
+        families,
+        rounds=rounds or (1 if quick else 3),
+        candidate_sweep=() if quick else (5, 10, 20),
+        length_sweep=() if quick else (5, 25, 100),
+        memory=memory,
+        say=lambda line: Progress.print(line, style="dim"),
+    )
+    _finish(found, as_json, out)

@@ -1,0 +1,322 @@
+"""Reranking: the cards' code, sentence-transformers and Mneme's paths on the same candidates."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cogs.memory.bench import chatter, checkpoints
+from cogs.memory.bench.measure import Config, PathPlan, Run, Timings, interleave, machine, peak_rss_mb
+from cogs.memory.bench.report import Bench, Series, Target
+from cogs.memory.rerankers import cross_encoder, lycheemem, qwen3
+from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, sigmoid
+from cogs.memory.rerankers.published import load_published
+
+Scores = npt.NDArray[np.float64]
+QUERY: Final = chatter.QUERIES[0]
+PUBLISHED_32, PUBLISHED_16 = "qwen3: published float32", "qwen3: published bfloat16"
+PEER: Final = "qwen3: CrossEncoder bfloat16"
+PACKED_32, PACKED_16, PACKED_8 = "qwen3: mneme float32", "qwen3: mneme bfloat16", "qwen3: mneme int8"
+CARD, LYCHEE_32, LYCHEE_16 = "lycheemem: card float32", "lycheemem: mneme float32", "lycheemem: mneme bfloat16"
+PLANS: Final = (
+    PathPlan(PUBLISHED_32, PUBLISHED_16, "float32"),
+    PathPlan(PUBLISHED_16, PUBLISHED_16, "bfloat16"),
+    PathPlan(PEER, PUBLISHED_16, "bfloat16"),
+    PathPlan(PACKED_32, PUBLISHED_16, "float32"),
+    PathPlan(PACKED_16, PUBLISHED_16, "bfloat16"),
+    PathPlan(PACKED_8, PUBLISHED_16, "int8"),
+    PathPlan(CARD, CARD, "float32"),
+    PathPlan(LYCHEE_32, CARD, "float32"),
+    PathPlan(LYCHEE_16, CARD, "bfloat16"),
+    *(
+        PathPlan(f"minilm-l{layers}: {path}", f"minilm-l{layers}: CrossEncoder float32")
+        for layers in (6, 12)
+        for path in ("CrossEncoder float32", "mneme onnx float32", "mneme onnx int8")
+    ),
+)
+FAMILIES: Final = ("qwen3", "lycheemem", "minilm-l6", "minilm-l12")
+REFERENCES: Final = {
+    "qwen3": PUBLISHED_32,
+    "lycheemem": CARD,
+    "minilm-l6": "minilm-l6: CrossEncoder float32",
+    "minilm-l12": "minilm-l12: CrossEncoder float32",
+}
+"""The path whose scores count as right."""
+
+
+def documents(config: Config) -> list[Document]:
+    """Return the generated candidates."""
+    return [Document(text) for text in chatter.texts(config["candidates"], median_words=config["words"])]
+
+
+def _dtype(path: str) -> Any:
+    return path.rsplit(" ", 1)[-1]
+
+
+def _mneme(path: str, config: Config) -> Reranker:
+    family = path.split(":")[0]
+    options = LoadOptions(
+        dtype=_dtype(path),
+        batch_tokens=config["batch_tokens"],
+        max_document_tokens=512,
+        models_dir=Path(config["folder"]) / "exported",
+        threads=config["threads"],
+    )
+    if family == "qwen3":
+        return qwen3.load(_spec(config, "qwen3"), options)
+    if family == "lycheemem":
+        return lycheemem.load(_spec(config, "lycheemem"), options)
+    return cross_encoder.load(_spec(config, family), options)
+
+
+def _spec(config: Config, family: str) -> RerankerSpec:
+    folder = Path(config["folder"])
+    forms = {"qwen3": "qwen3", "lycheemem": "lycheemem"}
+    return RerankerSpec(
+        name=f"random-{family}",
+        format=forms.get(family, "cross-encoder"),
+        id=str(folder / family),
+        base=str(folder / "qwen3") if family == "lycheemem" else None,
+        max_length=8192 if family == "qwen3" else 512,
+    )
+
+
+def build(path: str, config: Config) -> Callable[[], Scores]:
+    """Load a path; what it returns scores ``config["candidates"]`` candidates, as probabilities."""
+    return _on(_load(path, config), documents(config))
+
+
+def _on(score: Callable[[list[Document]], Scores], found: list[Document]) -> Callable[[], Scores]:
+    return lambda: score(found)
+
+
+def _load(path: str, config: Config) -> Callable[[list[Document]], Scores]:
+    if "CrossEncoder" in path:
+        return _cross_encoder(path, config)
+    if "published" in path or "card" in path:
+        family = path.split(":")[0]
+        # The card of LycheeMem pads every text to the longest of all; the batch is ours, for memory's sake.
+        reranker = load_published(
+            _spec(config, family), LoadOptions(dtype=_dtype(path)), batch_size=config["published_batch"]
+        )
+    else:
+        reranker = _mneme(path, config)
+    return lambda found: np.array([score.probability for score in reranker.score(QUERY, found)])
+
+
+def _cross_encoder(path: str, config: Config) -> Callable[[list[Document]], Scores]:
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    folder = Path(config["folder"]) / path.split(":")[0]
+    model = CrossEncoder(
+        str(folder),
+        device="cpu",
+        local_files_only=True,
+        activation_fn=torch.nn.Identity(),
+        model_kwargs={"dtype": getattr(torch, _dtype(path))},
+    )
+
+    def score(found: list[Document]) -> Scores:
+        logits = model.predict([(QUERY, document.text) for document in found], show_progress_bar=False)
+        return np.array([sigmoid(float(x)) for x in np.asarray(logits, dtype=np.float64).reshape(-1)])
+
+    return score
+
+
+def operations(config: Config, family: str) -> float:
+    """Return the operations that scoring takes at least: each token that differs once through the dense layers."""
+    from transformers import AutoTokenizer
+
+    from cogs.memory.rerankers.packed_text import PromptTokenizer, PromptWriter
+    from cogs.memory.rerankers.prompts import LYCHEEMEM, LYCHEEMEM_INSTRUCTION, QWEN3, QWEN3_INSTRUCTION
+
+    template, instruction = (QWEN3, QWEN3_INSTRUCTION) if family == "qwen3" else (LYCHEEMEM, LYCHEEMEM_INSTRUCTION)
+    tokenizer = AutoTokenizer.from_pretrained(Path(config["folder"]) / "qwen3", local_files_only=True)
+    writer = PromptWriter(PromptTokenizer(tokenizer, family), template, instruction, 8192, 512)
+    prompt = writer.write(QUERY, [document.text for document in documents(config)])
+    # The constant beginning is kept from call to call.
+    tokens = len(prompt.query) + sum(map(len, prompt.tails))
+    shape = checkpoints.FULL if config["size"] == "full" else checkpoints.TINY
+    width, inner = shape["hidden_size"], shape["intermediate_size"]
+    heads, kv_heads, head = shape["num_attention_heads"], shape["num_key_value_heads"], shape["head_dim"]
+    weights = width * head * (2 * heads + 2 * kv_heads) + 3 * width * inner
+    # Of the last layer, only keys and values are needed of tokens that no score is read at.
+    floor: float = 2.0 * tokens * (weights * (config["layers"] - 1) + 2 * width * head * kv_heads)
+    return floor
+
+
+def write_checkpoints(config: Config, families: Sequence[str]) -> None:
+    """Write what the families need into ``config["folder"]``."""
+    folder, size = Path(config["folder"]), config["size"]
+    if {"qwen3", "lycheemem"} & set(families):
+        checkpoints.qwen3(folder / "qwen3", config["layers"], size)
+    if "lycheemem" in families:
+        checkpoints.lycheemem(folder / "lycheemem", folder / "qwen3")
+    for family in families:
+        if family.startswith("minilm"):
+            checkpoints.minilm_cross_encoder(folder / family, int(family.removeprefix("minilm-l")), size)
+
+
+def run(
+    config: Config,
+    families: Sequence[str] = FAMILIES,
+    *,
+    rounds: int,
+    candidate_sweep: Sequence[int] = (),
+    length_sweep: Sequence[int] = (),
+    memory: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> Bench:
+    """Measure the families' paths. ``config`` as :func:`settings` gives it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = {**config, "folder": scratch}
+        say("writing checkpoints of random weights")
+        write_checkpoints(config, families)
+        about = machine()
+        bench = Bench("rerank", {}, about)
+        bench.facts = {key: config[key] for key in ("candidates", "words", "layers", "published_batch", "batch_tokens")}
+        sweeps: dict[str, dict[str, dict[float, float]]] = {"candidates": {}, "length": {}}
+        ratios: dict[tuple[str, str], float] = {}
+        for family in families:
+            plans = [plan for plan in PLANS if plan.name.startswith(family + ":")]
+            loaded = {plan.name: _load(plan.name, config) for plan in plans}
+            timings = _measure(loaded, config, rounds, say)
+            work = operations(config, family) if family in ("qwen3", "lycheemem") else None
+            _note_paths(bench, plans, timings, work, REFERENCES[family])
+            ratios |= {(a.name, b.name): timings.ratio(a.name, b.name) for a in plans for b in plans}
+            ratios |= {(a.name + "*", b.name): timings.ratio(a.name, b.name, cpu=True) for a in plans for b in plans}
+            for dtype, found in timings.rates.items():
+                bench.facts.setdefault("matrix_rate_gflops", {})[dtype] = round(float(np.median(found)) / 1e9)
+            for kind, values in (("candidates", candidate_sweep), ("length", length_sweep)):
+                _sweep(sweeps[kind], kind, values, loaded, config, family, say)
+            del loaded
+        if memory:
+            for name, figures in bench.paths.items():
+                say(f"memory: {name}")
+                figures.peak_rss_mb, figures.facts["imports_rss_mb"] = peak_rss_mb(__name__, name, config)
+        weights = (Path(scratch) / "qwen3" / "model.safetensors").stat().st_size / 2**20 if "qwen3" in families else 0
+    bench.notes = _notes(config)
+    if config["size"] == "full":
+        bench.targets = _targets(bench, ratios, weights)
+    for kind, label in (("candidates", "candidates"), ("length", "median words of a document")):
+        if sweeps[kind]:
+            xs = sorted({x for line in sweeps[kind].values() for x in line})
+            lines = {name: [line.get(x) for x in xs] for name, line in sweeps[kind].items()}
+            bench.series[kind] = Series(f"Reranking: time against {label}", label, "seconds", tuple(xs), lines)
+    return bench
+
+
+def settings(*, layers: int, candidates: int, words: int, threads: int, size: str, published_batch: int) -> Config:
+    """Return the configuration of a run."""
+    return {
+        "layers": layers,
+        "candidates": candidates,
+        "words": words,
+        "threads": threads,
+        "size": size,
+        "published_batch": published_batch,
+        "batch_tokens": 4096,
+    }
+
+
+def _measure(
+    loaded: dict[str, Callable[[list[Document]], Scores]], config: Config, rounds: int, say: Callable[[str], None]
+) -> Timings:
+    few = documents({**config, "candidates": 2})
+    for score in loaded.values():
+        score(few)
+    runs: dict[str, Run] = {name: _on(score, documents(config)) for name, score in loaded.items()}
+    rates: tuple[Any, ...] = ("float32", "bfloat16", "int8") if config["size"] == "full" else ()
+    return interleave(runs, rounds, rates=rates, warm_up=False, say=say)
+
+
+def _note_paths(bench: Bench, plans: Sequence[PathPlan], timings: Timings, work: float | None, reference: str) -> None:
+    right: Scores = timings.results[reference]
+    for plan in plans:
+        figures = timings.figures(plan, work)
+        scores: Scores = timings.results[plan.name]
+        figures.max_difference = float(np.abs(scores - right).max())
+        figures.facts["order_agreement"] = round(agreement(scores, right), 4)
+        bench.paths[plan.name] = figures
+
+
+def agreement(scores: Scores, right: Scores) -> float:
+    """Return the share of pairs that both put in the same order (1.0 for fewer than two candidates)."""
+    first, second = np.triu_indices(len(scores), 1)
+    if not len(first):
+        return 1.0
+    same = np.sign(scores[first] - scores[second]) == np.sign(right[first] - right[second])
+    return float(same.mean())
+
+
+def _sweep(
+    lines: dict[str, dict[float, float]],
+    kind: str,
+    values: Sequence[int],
+    loaded: dict[str, Callable[[list[Document]], Scores]],
+    config: Config,
+    family: str,
+    say: Callable[[str], None],
+) -> None:
+    if family not in ("qwen3", "minilm-l12"):
+        return
+    for value in values:
+        changed = {**config, "candidates": value} if kind == "candidates" else {**config, "words": value}
+        if kind == "length":
+            changed["candidates"] = 10
+        runs: dict[str, Run] = {name: _on(score, documents(changed)) for name, score in loaded.items()}
+        timings = interleave(runs, 1, warm_up=False, say=lambda line: say(f"{kind} {value}: {line}"))  # noqa: B023
+        for name, seconds in timings.seconds.items():
+            lines.setdefault(name, {})[float(value)] = seconds[0]
+
+
+def _notes(config: Config) -> list[str]:
+    shape = "Qwen3-0.6B's shape" if config["size"] == "full" else "a tiny shape"
+    return [
+        f"Random weights: {shape} cut to {config['layers']} layers (the whole has 28), MiniLM's shape for the "
+        "cross-encoders. Times are those of the work; the order of the candidates means nothing.",
+        f"{config['candidates']} generated candidates, {config['words']} words in the median; a tokenizer of the "
+        "family's kind, trained on generated text.",
+        f"The cards' code runs batches of {config['published_batch']}, so that its logits fit into memory.",
+        "The largest difference is of probabilities, from the reference of the family (the card's code in float32, or "
+        "CrossEncoder); order_agreement in the JSON is the share of pairs in the same order.",
+        "The matrix rate is PyTorch's best on (1024, 1024) × (1024, 3072); the share counts only the operations that "
+        "the packed path needs, in processor time.",
+        "The library `rerankers` wraps CrossEncoder for these models and is not installed here; it is not measured.",
+    ]
+
+
+def _targets(bench: Bench, ratios: dict[tuple[str, str], float], weights_mb: float) -> list[Target]:
+    targets = []
+    for text, path, baseline, least in (
+        ("≥ 7× the published code in bfloat16", PACKED_16, PUBLISHED_16, 7),
+        ("≥ 25× the published code in float32 (mneme bfloat16)", PACKED_16, PUBLISHED_32, 25),
+        ("≥ 4× CrossEncoder in bfloat16", PACKED_16, PEER, 4),
+        ("LycheeMem: ≥ 20× the card's code (mneme bfloat16)", LYCHEE_16, CARD, 20),
+        (
+            "MiniLM-L12: ≥ 10× CrossEncoder as it comes (mneme INT8)",
+            "minilm-l12: mneme onnx int8",
+            "minilm-l12: CrossEncoder float32",
+            10,
+        ),
+    ):
+        if (path, baseline) in ratios:
+            found, cpu = ratios[path, baseline], ratios[path + "*", baseline]
+            targets.append(Target(text, f"{found:.1f}× ({cpu:.1f}× in CPU time)", found >= least))
+    packed = bench.paths.get(PACKED_16)
+    if packed is not None and packed.matrix_share is not None:
+        share = packed.matrix_share
+        targets.append(Target("≥ 75 % of the measured bfloat16 rate", f"{share:.0%}", share >= 0.75))
+    if packed is not None and packed.peak_rss_mb is not None:
+        over = packed.peak_rss_mb - weights_mb
+        targets.append(Target("peak memory ≤ weights + 1 GB", f"weights + {over:,.0f} MB", over <= 1024))
+    small = bench.paths.get("minilm-l12: mneme onnx int8")
+    if small is not None:
+        targets.append(Target("MiniLM-L12: candidates in ≤ 0.25 s", f"{small.seconds:.3f} s", small.seconds <= 0.25))
+    return targets
