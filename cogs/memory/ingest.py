@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from cogs.memory.errors import MnemeError
 from cogs.memory.loadout import MODEL_ERRORS, Loadout
@@ -124,7 +125,10 @@ class IngestWorker:
         """Embed a batch, halving it around what fails; return the last error, and append what failed."""
         try:
             vectors = await loadout.worker.run(
-                loadout.embedder.embed_passages, _texts(items), priority=Priority.BACKGROUND
+                loadout.embedder.embed_passages,
+                _texts(items),
+                await self._images(loadout, items),
+                priority=Priority.BACKGROUND,
             )
         except MODEL_ERRORS as error:
             if len(items) == 1:
@@ -146,6 +150,12 @@ class IngestWorker:
         if loadout.reranker is not None and loadout.reranker.prepares:
             await self._prepare(loadout, loadout.reranker, items)
         return None
+
+    async def _images(self, loadout: Loadout, items: Sequence[PendingMessage]) -> list[tuple[Path, ...]] | None:
+        """Bring the images of messages here, where a model of the profile sees them."""
+        if loadout.images is None or not loadout.sees_images:
+            return None
+        return await asyncio.to_thread(loadout.images.fetch, items)
 
     async def _prepare(self, loadout: Loadout, reranker: RerankerService, items: Sequence[PendingMessage]) -> None:
         """Store what the reranker computes ahead of queries; where it fails, it computes that at query time."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from cogs.memory.attachments import ImageStore
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.errors import MnemeError, ProfileError
 from cogs.memory.indexes import GuildIndexes
@@ -30,8 +31,14 @@ class Loadout:
     worker: DeviceWorker
     indexes: GuildIndexes
     cache: ScoreCache = field(default_factory=ScoreCache)
+    images: ImageStore | None = None
     problem: str | None = None
     indexes_fate: Literal["close", "keep", "discard"] = "close"
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether one of the models takes the images of messages into account."""
+        return self.embedder.sees_images or (self.reranker is not None and self.reranker.sees_images)
 
     def close(self) -> None:
         """Free the models; called when the last request has left.
@@ -68,8 +75,10 @@ class LoadoutFactory:
         Raises:
             ProfileError: a model failed to load; the sentence says which and why.
         """
+        images = ImageStore(self.data_dir / "attachments", self.repository)
         options = replace(
             profile.load_options(self.models_dir),
+            images=images,
             api_key=self.api_key,
             trust_remote_code=self.trusted,
             passages=PassageStore(self.repository),
@@ -100,4 +109,4 @@ class LoadoutFactory:
             profile.index,
             snapshots=self.snapshots,
         )
-        return Loadout(profile, embedder, reranker, worker, indexes, cache, problem)
+        return Loadout(profile, embedder, reranker, worker, indexes, cache, images, problem)

@@ -14,11 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from cogs.memory.keywords import keyword_text
-from cogs.memory.models import OptOut, table_of
+from cogs.memory.models import OptOut, Passage, table_of
 from cogs.memory.records import JsonObject, PersonSummary
 from cogs.memory.repository_base import MESSAGES, RepositoryBase, from_ms
 
 OPT_OUTS = table_of(OptOut)
+PASSAGES = table_of(Passage)
 _MENTION = re.compile(r"<@!?(\d{1,20})>")
 FORGOTTEN_MENTION = "@someone"
 EVERYWHERE = 0
@@ -110,6 +111,9 @@ class PeopleRows(RepositoryBase):
                     .values(content=content, revision=MESSAGES.c.revision + 1, index_state=0)
                 )
                 db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), {"id": row.id})
+                # The passages of the message and of the answers to it saw the old text.
+                seen = sa.select(MESSAGES.c.id).where(sa.or_(MESSAGES.c.id == row.id, MESSAGES.c.reply_to_id == row.id))
+                db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(seen)))
                 self.write_keywords(
                     db, [(row.id, keyword_text(f"{content} {row.embed_text}"), keyword_text(row.author_name))]
                 )

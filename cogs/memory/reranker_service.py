@@ -209,6 +209,11 @@ class RerankerService:
         """Whether the loaded format computes passages ahead of queries."""
         return self._reranker is not None and self._reranker.prepares
 
+    @property
+    def sees_images(self) -> bool:
+        """Whether the images of messages take part in the loaded format's scores."""
+        return self._reranker is not None and self._reranker.sees_images
+
     def prepare(self, candidates: Sequence[Mapping[str, Any]]) -> list[Passage]:
         """Return what the format computes of candidates ahead of any query, in their order."""
         self.load()

@@ -38,10 +38,12 @@ class ServiceBase:
             self._loop.call_soon_threadsafe(callback)
 
     def _forget_cached(self, message_ids: Collection[int]) -> None:
-        """Drop what was computed from messages and is kept in memory."""
+        """Drop what was computed or fetched for messages and is kept outside the database."""
         if message_ids:
             with self.slot.acquire() as loadout:
                 loadout.cache.drop_messages(message_ids)
+                if loadout.images is not None:
+                    loadout.images.forget(message_ids)
 
     def _forget_reach(self) -> None:
         self._reach.clear()

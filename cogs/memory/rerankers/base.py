@@ -56,13 +56,21 @@ class PassageReader(Protocol):
         """Return the passages by message id that are there under exactly the wanted keys."""
 
 
+class ImageReader(Protocol):
+    """Where the images of messages are kept."""
+
+    def files(self, message_id: int) -> tuple[Path, ...]:
+        """Return the images of a message that are here."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """What the profile and the machine decide about a model: where it runs, in what, with how much.
 
     ``batch_tokens`` bounds the padded (or packed) tokens of one forward pass; ``max_document_tokens`` cuts a
     document's tail; ``local_only`` forbids the network. ``models_dir`` holds fetched models.
-    ``passages`` is where passages that were prepared at ingestion can be read, for formats that prepare them.
+    ``passages`` is where passages that were prepared at ingestion can be read, for formats that prepare them;
+    ``images`` is where the images of messages can be read, for formats that see them.
     ``api_key`` is for hosted rerankers; ``trust_remote_code`` holds the names that the operator trusts to bring code.
     """
 
@@ -76,6 +84,7 @@ class LoadOptions:
     api_key: str | None = field(default=None, repr=False)
     trust_remote_code: frozenset[str] = frozenset()
     passages: PassageReader | None = None
+    images: ImageReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +149,12 @@ class Reranker(ABC):
 
     scale: ClassVar[Scale]
     prepares: ClassVar[bool] = False
-    uses_prior: bool = False
-    """Whether scores depend on ``Document.prior``, the first stage's score (0 the worst, 1 the best candidate); then it
-    is part of their cache key."""
     """Whether :meth:`prepare` computes something; ingestion calls it then."""
+    sees_images: ClassVar[bool] = False
+    """Whether the images of messages take part; ingestion fetches them then."""
+
+    uses_prior: bool = False
+    """Whether scores depend on ``Document.prior``, the first stage's probability; then it is part of their cache key."""
 
     def __init__(self, spec: RerankerSpec) -> None:
         self.spec = spec

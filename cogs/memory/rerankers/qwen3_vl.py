@@ -181,6 +181,7 @@ class Qwen3VLReranker(Reranker):
     """Scores by P("yes"); ``raw`` is the log-odds."""
 
     scale: ClassVar[Scale] = "log_odds"
+    sees_images: ClassVar[bool] = True
 
     def __init__(self, spec: RerankerSpec, options: LoadOptions, model: Any, tokenizer: VisionTokenizer) -> None:
         super().__init__(spec)
@@ -205,7 +206,7 @@ class Qwen3VLReranker(Reranker):
         for document in documents:
             room = self.spec.max_length - fixed
             pictures = []
-            for picture in read_pictures(document.images, self._most_images):
+            for picture in read_pictures(self._images_of(document), self._most_images):
                 # A message with more pictures than fit keeps the first.
                 takes = (picture.tokens + 16) * max(1, len(picture.seconds))
                 if takes > room:
@@ -220,6 +221,11 @@ class Qwen3VLReranker(Reranker):
         )
         raws = (hidden @ self._difference).float().cpu().tolist()
         return [Score(sigmoid(raw), raw) for raw in raws]
+
+    def _images_of(self, document: Document) -> tuple[Path, ...]:
+        if document.images or document.message_id is None or self._options.images is None:
+            return document.images
+        return self._options.images.files(document.message_id)
 
     def close(self) -> None:
         """Free the weights."""
