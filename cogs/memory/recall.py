@@ -199,9 +199,7 @@ class RecallMixin(ServiceBase):
     ) -> tuple[list[Hit] | None, str | None]:
         """Return the hits in the reranker's order, or None and the sentence that tells the reader why not."""
         assert loadout.reranker is not None
-        candidates = [
-            {**_candidate(hit, found), "prior": prior} for hit, prior in zip(head, _priors(head), strict=True)
-        ]
+        candidates = [_candidate(hit, found) for hit in head]
         seconds = loadout.profile.deadline_ms / 1000
         try:
             scored = await loadout.worker.run(
@@ -239,14 +237,7 @@ class RecallMixin(ServiceBase):
 
 def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
     parent = None if hit.message.reply_to_id is None else found.parents.get(hit.message.reply_to_id)
-    return candidate(hit.message, parent)
-
-
-def _priors(head: list[Hit]) -> list[float]:
-    """Return the first stage's scores of the candidates on a scale of 0 to 1, whatever the fusion's own scale is."""
-    scores = [hit.fused_score for hit in head]
-    low, high = min(scores), max(scores)
-    return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
+    return {**candidate(hit.message, parent), "prior": hit.fused_score}
 
 
 def _stages(found: Candidates, ordered: list[Hit]) -> dict[str, list[tuple[int, float]]]:

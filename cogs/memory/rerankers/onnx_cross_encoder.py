@@ -4,13 +4,14 @@ The folder of format ``onnx-cross-encoder`` holds ``model.onnx``, ``tokenizer.js
 
     {"rendering": "chat", "max_length": 256, "temperature": 1.0, "bias": 0.0, "score": "logit"}
 
-``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + prior_weight · prior +
-bias) / temperature), the prior being the first stage's score, 0 for the worst candidate and 1 for the best;
-``prior_weight`` is 0 where it is not given.
+``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + prior_weight · log-odds of
+the prior + bias) / temperature), the prior being the first stage's probability; ``prior_weight`` is 0 where it is not
+given.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from cogs.memory.rerankers.files import load_tokenizer, read_json, require_folde
 
 CPU_BATCH_TOKENS: Final = 256
 """Padded tokens of one run on a CPU: what it computes then stays in the cache (256 takes half as long as 512)."""
+PRIOR_LEAST: Final = 1e-4
 CHARACTERS_PER_TOKEN: Final = 64
 """A text is cut at this many characters for each token of the limit before it is tokenized, to bound the time."""
 
@@ -287,7 +289,7 @@ class PairReranker(Reranker):
             raise RuntimeError(f"the reranker {self.spec.name} returned a score that is no number")
         return [
             Score(
-                sigmoid((float(raw) + self._prior_weight * (document.prior or 0.0) + self._bias) / self._temperature),
+                sigmoid((float(raw) + self._prior_weight * log_odds(document.prior) + self._bias) / self._temperature),
                 float(raw),
             )
             for raw, document in zip(raws, documents, strict=True)
@@ -296,6 +298,14 @@ class PairReranker(Reranker):
     def close(self) -> None:
         """Free the graph."""
         self._scorer = None
+
+
+def log_odds(prior: float | None) -> float:
+    """Return the log-odds of a probability, bounded at one in ten thousand; 0 where there is none."""
+    if prior is None:
+        return 0.0
+    bounded = min(max(prior, PRIOR_LEAST), 1.0 - PRIOR_LEAST)
+    return math.log(bounded / (1.0 - bounded))
 
 
 def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
