@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from cogs.memory.rerankers.base import (
     Document,
@@ -133,6 +135,20 @@ def load_tokenizer(folder: Path, spec: RerankerSpec) -> tuple[Any, PromptTokeniz
     return tokenizer, PromptTokenizer(tokenizer, spec.name)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' progress bars and load reports out of the log; what is missing is an error here anyway."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
 def load_model(
     loader: Any,
     folder: Path,
@@ -151,15 +167,16 @@ def load_model(
     """
     try:
         model: nn.Module
-        model, found = loader.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=dtype,
-            output_loading_info=True,
-            **kwargs,
-        )
+        with quietly():
+            model, found = loader.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=dtype,
+                output_loading_info=True,
+                **kwargs,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise RerankerUnavailable(f"The model of {spec.name} cannot be loaded from {folder}: {error}") from error
     if missing := sorted(set(found["missing_keys"]) - absent):
