@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,11 +60,12 @@ async def _evaluate(
     from cogs.memory.lab import report
     from cogs.memory.lab.evaluate import STAGES
     from cogs.memory.lab.evaluate import evaluate as measure
-    from cogs.memory.lab.loaders import load_dataset
+    from cogs.memory.lab.loaders import load_dataset, load_labelled
 
     earlier = None if compare is None else report.earlier_values(compare)
-    loaded = [load_dataset(path) for path in paths]
-    names = [dataset.name for dataset in loaded]
+    labelled = {path: texts for path in paths if (texts := load_labelled(path)) is not None}
+    loaded = [load_dataset(path) for path in paths if path not in labelled]
+    names = [dataset.name for dataset in loaded] + [texts.name for texts in labelled.values()]
     if len(set(names)) < len(names):
         raise BadRequest("Two data sets have the same name; rename one of the folders.")
     shown = STAGES if stages else ("reranked",)
@@ -71,17 +74,84 @@ async def _evaluate(
     for dataset in loaded:
         for warning in dataset.warnings:
             errors.print(f"{dataset.name}: {warning}", style="dim", markup=False)
-        with _bar(dataset.name) as bar:
+        with _Bar(dataset.name) as bar:
             measured.append(report.Measured.of(await measure(settings, dataset, options, bar)))
         found[dataset.name] = report.headline(measured[-1], shown)
         if measured[-1].run.degraded:
             errors.print(report.describe(measured[-1]), style="yellow", markup=False)
         if not as_json:
             print(_text(measured[-1], shown, earlier))
+    for texts in labelled.values():
+        found[texts.name] = {"reranked": _classified(settings, texts, options, as_json)}
     if out is not None:
         _write(measured, out, earlier)
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
+    return 0
+
+
+def _classified(settings: Settings, texts: Any, options: Any, as_json: bool) -> dict[str, float]:
+    from cogs.memory.lab.classification import evaluate_classification
+    from cogs.memory.lab.zero_shot import ZeroShot
+
+    with ZeroShot.open(settings, options.profile, options.reranker) as classifier:
+        started = time.perf_counter()
+        result = evaluate_classification(texts, classifier.score)
+        spent = (time.perf_counter() - started) / len(texts.texts)
+    if not as_json:
+        print(
+            f"{texts.name}: {len(texts.texts):,} texts under {len(texts.labels)} labels with {classifier.name}: "
+            f"macro F1 {result.macro_f1:.3f}, accuracy {result.accuracy:.3f}, ECE {result.calibration.ece:.3f}.\n"
+        )
+    return {
+        "macro F1": result.macro_f1,
+        "accuracy@1": result.accuracy,
+        "ECE": result.calibration.ece,
+        "seconds_per_query": spent,
+    }
+
+
+def classify(
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]…", help="Texts; standard input if none.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A label, or NAME=the sentence that says what it means; repeat it.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Read texts from this file, one a line.")] = None,
+    profile: Annotated[str | None, typer.Option(help="The profile whose reranker is used.")] = None,
+    reranker: Annotated[str | None, typer.Option(help="A name of rerankers.yaml instead of the profile's.")] = None,
+    as_json: JsonFlag = False,
+) -> int:
+    """Sort texts under labels with the reranker, without training.
+
+    Example: python bot.py classify "Where is my parcel?" --label delivery --label "payment=It is about money."
+    """
+    from cogs.memory.lab.classification import read_texts
+    from cogs.memory.lab.zero_shot import ZeroShot, parsed_labels
+
+    settings = prepared()
+    labels = parsed_labels(label or [])
+    given = [*(texts or []), *(read_texts(file) if file is not None else [])]
+    if not given and file is None and not sys.stdin.isatty():
+        given = [line.strip() for line in sys.stdin if line.strip()]
+    if not given:
+        raise BadRequest("Give texts to classify: as arguments, with --file, or on standard input.")
+    with ZeroShot.open(settings, profile, reranker) as classifier:
+        rows = [(text, classifier.score(text, list(labels.values()))) for text in given]
+    names = list(labels)
+    if as_json:
+        results = [
+            {
+                "text": text,
+                "label": names[max(range(len(names)), key=scores.__getitem__)],
+                "scores": dict(zip(names, scores, strict=True)),
+            }
+            for text, scores in rows
+        ]
+        print(json.dumps({"reranker": classifier.name, "results": results}, ensure_ascii=False))
+        return 0
+    for text, scores in rows:
+        best = max(range(len(names)), key=scores.__getitem__)
+        print(f"{names[best]}  {scores[best]:.2f}  {text}")
     return 0
 
 
@@ -119,7 +189,7 @@ def _write(measured: Any, out: Path, earlier: Any) -> None:
     os.replace(partial, out / "run.json")
 
 
-class _bar:
+class _Bar:
     """A progress bar on standard error, silent where that is no terminal."""
 
     def __init__(self, name: str) -> None:
@@ -135,7 +205,7 @@ class _bar:
         )
         self._tasks: dict[str, Any] = {}
 
-    def __enter__(self) -> _bar:
+    def __enter__(self) -> _Bar:
         self._progress.start()
         return self
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cogs.memory.lab.beir import is_beir, load_beir
+from cogs.memory.lab.classification import LABEL_FIELDS, NAME_FIELDS, TEXT_FIELDS, LabelledTexts, labelled_texts
 from cogs.memory.lab.datasets import Dataset, DatasetError
 from cogs.memory.lab.loaders_lmeb import is_lmeb, load_lmeb
 from cogs.memory.lab.loaders_published import hindsight, hotpotqa, locomo, longmemeval, memfuse
@@ -49,6 +50,20 @@ def load_dataset(path: Path) -> Dataset:
     raise DatasetError(
         f"{path} is none of the published sets that are known here (its fields: {', '.join(sorted(fields))[:120]})."
     )
+
+
+def load_labelled(path: Path) -> LabelledTexts | None:
+    """Read a file of BTZSC, texts with labels; None where the file holds something else.
+
+    Raises:
+        DatasetError: the file cannot be read, or a row has no text or label.
+    """
+    if path.is_dir():
+        return None
+    rows = read_rows(path)
+    fields = rows[0].keys()
+    is_labelled = not fields.isdisjoint(TEXT_FIELDS) and not fields.isdisjoint((*LABEL_FIELDS, *NAME_FIELDS))
+    return labelled_texts(path.stem, rows) if is_labelled else None
 
 
 def read_rows(path: Path) -> list[Row]:
