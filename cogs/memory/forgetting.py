@@ -17,8 +17,22 @@ BATCH = 2000
 DAY_MS = 86_400_000
 HOUSEKEEPING_SECONDS = 600.0
 RETRY_SECONDS = 10.0
+JUMP_SECONDS = 3600.0
 ERASE_SECONDS = 0.5
-"""How long the write-ahead log may hold the text that an edit replaced."""
+"""How long the files may hold the bytes of text that was deleted or replaced, where they are not very large."""
+
+
+class ClockWatch:
+    """Tells a wall clock that jumped from one that runs: a jump must not make every message too old at once."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def is_steady(self) -> bool:
+        """Return whether the clock went with the time that passed since the last call; always true the first time."""
+        offset = _now_ms() / 1000 - time.monotonic()
+        last, self._offset = self._offset, offset
+        return last is None or abs(offset - last) < JUMP_SECONDS
 
 
 class ForgettingMixin(ServiceBase):
@@ -39,7 +53,7 @@ class ForgettingMixin(ServiceBase):
             self._forget_cached(part)
         if ids:
             self._forget_reach()
-            self._erase_now()
+            self._erase_soon()
             self._loop_call(self.ingest.notify)
         return count
 
@@ -58,14 +72,16 @@ class ForgettingMixin(ServiceBase):
         self._erase_soon()
 
     def _erase_soon(self) -> None:
-        """Erase the traces of replaced text within :data:`ERASE_SECONDS`, once for all edits of that time."""
+        """Erase the traces of what was deleted or replaced, once for all that goes within :data:`ERASE_SECONDS`."""
         self._loop_call(self._traces.set)
 
     async def _erase(self) -> None:
+        pause = ERASE_SECONDS
         while True:
             await self._traces.wait()
-            await asyncio.sleep(ERASE_SECONDS)
+            await asyncio.sleep(pause)
             self._traces.clear()
+            started = time.monotonic()
             try:
                 gone = await asyncio.to_thread(self.repository.erase_traces)
             except StorageError as error:
@@ -73,6 +89,8 @@ class ForgettingMixin(ServiceBase):
                 gone = False
             if not gone:
                 self._traces.set()
+            # Nobody writes meanwhile, so it may take a tenth of the time, however large the file is.
+            pause = max(ERASE_SECONDS, 9 * (time.monotonic() - started))
 
     def _drop_vectors(self, guild_id: int, message_ids: list[int]) -> None:
         with self.slot.acquire() as loadout:
@@ -86,6 +104,7 @@ class ForgettingMixin(ServiceBase):
             if not keep_record:
                 self.repository.drop_channels(guild_id, [channel_id])
                 self._inclusion.pop(guild_id, None)
+            self._erase_now()
             return count
 
         return await asyncio.to_thread(work)
@@ -126,17 +145,21 @@ class ForgettingMixin(ServiceBase):
         await asyncio.gather(self._erase(), self._expire_now_and_then())
 
     async def _expire_now_and_then(self) -> None:
+        clock = ClockWatch()
         while True:
             try:
                 await asyncio.to_thread(self._open_indexes)
-                await self._expire_what_is_due()
+                await self._expire_what_is_due(clock)
             except StorageError as error:
                 log.warning("what is too old could not be forgotten yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
-    async def _expire_what_is_due(self) -> None:
+    async def _expire_what_is_due(self, clock: ClockWatch) -> None:
+        if not clock.is_steady():
+            log.warning("the clock of this machine jumped; nothing is forgotten for its age until it runs steadily")
+            return
         for guild_id, days, left_ms in await asyncio.to_thread(self.repository.guild_rules):
             if left_ms is not None and left_ms <= _now_ms() - self.settings.guild_grace_days * DAY_MS:
                 await self.forget_guild(guild_id)

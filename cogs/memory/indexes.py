@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import threading
@@ -16,6 +17,7 @@ from cogs.memory.repository import PendingMessage, Repository
 from cogs.memory.vector_store.base import VectorStats
 from cogs.memory.vector_store.faiss import FaissStore
 
+log = logging.getLogger(__name__)
 SNAPSHOT_SECONDS = 60.0
 """A changed index is written at most this often; what is newer is replayed from the database."""
 
@@ -35,6 +37,7 @@ class GuildIndexes:
         self._snapshots = snapshots  # off where another process owns the files
         self._stores: dict[int, FaissStore] = {}
         self._changed: dict[int, float] = {}
+        self.problem: str | None = None
         self._lock = threading.RLock()
 
     def store(self, guild_id: int) -> FaissStore:
@@ -127,9 +130,20 @@ class GuildIndexes:
         for guild_id in due:
             with self._repository.write_lock, self._lock:
                 store = self._stores.get(guild_id)
-                self._changed.pop(guild_id, None)
                 if store is not None:
-                    store.save(time.time_ns() // 1000)
+                    self._write(guild_id, store)
+
+    def _write(self, guild_id: int, store: FaissStore) -> None:
+        try:
+            store.save(time.time_ns() // 1000)
+        except OSError as error:
+            # A snapshot only saves time at the next start, so it may wait; the database holds everything.
+            self.problem = f"the index snapshot of server {guild_id} could not be written ({error.strerror})"
+            log.warning("%s; it is tried again later", self.problem)
+            self._changed[guild_id] = time.monotonic()
+        else:
+            self._changed.pop(guild_id, None)
+            self.problem = None
 
     def same_as(self, other: GuildIndexes) -> bool:
         """Return whether another one would hold the same vectors in the same form."""

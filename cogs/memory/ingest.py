@@ -14,11 +14,13 @@ from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.repository import PendingMessage, Repository
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.kalm_store import PassageStore
-from cogs.memory.runtime import ModelSlot, Priority
+from cogs.memory.runtime import DeadlineExceeded, ModelSlot, Priority
 from cogs.memory.texts import candidate, embedding_text
 
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0
+EMBED_SECONDS = 300.0
+"""A batch that takes longer, the questions that went ahead of it included, hangs."""
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 Progress = Callable[[str, float], Awaitable[None]]
 
@@ -89,8 +91,13 @@ class IngestWorker:
                 self._idle.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
-            with self._slot.acquire() as loadout:
-                await asyncio.to_thread(loadout.indexes.save, due_only=True)
+            await self._save_snapshots()
+
+    async def _save_snapshots(self) -> None:
+        with self._slot.acquire() as loadout:
+            await asyncio.to_thread(loadout.indexes.save, due_only=True)
+            if loadout.indexes.problem is not None:
+                self.last_error = loadout.indexes.problem
 
     async def _batch(self) -> bool:
         # A switch of profiles takes the same lock: no batch may end under models that are no longer in use.
@@ -129,7 +136,10 @@ class IngestWorker:
                 _texts(items),
                 await self._images(loadout, items),
                 priority=Priority.BACKGROUND,
+                deadline=EMBED_SECONDS,
             )
+        except DeadlineExceeded as error:
+            raise MnemeError("the embedder hangs; it is tried again") from error  # smaller batches would not help
         except MODEL_ERRORS as error:
             if len(items) == 1:
                 failed.extend(items)

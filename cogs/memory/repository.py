@@ -177,10 +177,10 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
             return list(db.scalars(query))
 
     def erase_traces(self) -> bool:
-        """Fold the write-ahead log into the file and cut it to nothing, so that deleted text is in neither.
+        """Fold the write-ahead log into the file, cut it to nothing, and overwrite the unused parts of the file.
 
-        Returns whether it is gone: a reader that goes on for longer than the database waits keeps the log, and so
-        does a disk that is full.
+        Deleted text is in neither then. Returns whether it is done: a reader that goes on for longer than the
+        database waits keeps the log, and so does a disk that is full.
         """
         if not self.sqlite:
             return True
@@ -189,10 +189,17 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
             assert raw is not None
             try:
                 busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except sqlite_module().OperationalError as error:
-                log.warning("the write-ahead log could not be folded in yet: %s", error)
+                if busy:
+                    return False
+                raw.execute("BEGIN IMMEDIATE")  # no other process may write meanwhile
+                try:
+                    self._scrubber.scrub()
+                finally:
+                    raw.execute("ROLLBACK")
+            except (sqlite_module().OperationalError, OSError) as error:
+                log.warning("the traces of deleted text could not be erased yet: %s", error)
                 return False
-            return not busy
+            return True
 
     def rewrite_keywords(self, message_ids: Collection[int]) -> None:
         """Index the keywords of messages anew from their rows."""

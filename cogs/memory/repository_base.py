@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from cogs.memory.database import sqlite_module, storage_errors
 from cogs.memory.models import Channel, Message, table_of
 from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
+from cogs.memory.scrub import GapScrubber
 
 MESSAGES = table_of(Message)
 CHANNELS = table_of(Channel)
@@ -46,6 +48,7 @@ class RepositoryBase:
         self.sqlite = engine.dialect.name == "sqlite"
         self.write_lock = threading.RLock()
         self._last_seq = 0
+        self._scrubber = GapScrubber(Path(engine.url.database or ""))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -92,6 +95,7 @@ class RepositoryBase:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        self._scrubber.close()
 
 
 def message_row(message: IncomingMessage) -> dict[str, Any]:

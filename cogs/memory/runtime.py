@@ -91,10 +91,15 @@ def _passable(raised: BaseException) -> Exception:
 
 
 class DeviceWorker:
-    """One thread that owns one device. Everything that touches a model runs here, one call at a time."""
+    """One thread that owns one device. Everything that touches a model runs here, one call at a time.
 
-    def __init__(self, name: str) -> None:
+    A call that runs for longer than ``hang_after`` seconds while others wait is given up: its thread cannot be
+    stopped, but another one takes the device over, so that one stuck call does not silence the memory for good.
+    """
+
+    def __init__(self, name: str, hang_after: float = 600.0) -> None:
         self.name = name
+        self.hang_after = hang_after
         self._jobs: list[_Job] = []
         self._numbers = itertools.count()
         self._condition = threading.Condition()
@@ -103,9 +108,14 @@ class DeviceWorker:
         self._completed = 0
         self._failed = 0
         self._last_error: str | None = None
+        self._generation = 0
+        self._thread = self._start_thread()
+
+    def _start_thread(self) -> threading.Thread:
         # A daemon: a call that hangs for ever must not keep the process from ending.
-        self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, args=(self._generation,), name=f"device-{self.name}", daemon=True)
+        thread.start()
+        return thread
 
     async def run(
         self,
@@ -133,17 +143,31 @@ class DeviceWorker:
                 raise WorkerClosed(f"the worker of {self.name} is closed")
             heapq.heappush(self._jobs, job)
             self._condition.notify()
+            self._give_up_hung_call()
         try:
             async with asyncio.timeout(deadline) as limit:
                 return await future
         except TimeoutError as error:
             if limit.expired():
+                with self._condition:
+                    self._give_up_hung_call()
                 raise DeadlineExceeded(f"not done within {deadline:g} seconds") from None
             raise error  # the call's own
         finally:
             if not future.done():
                 future.cancel()
                 self._drop(job)
+
+    def _give_up_hung_call(self) -> None:
+        """Let another thread go on where a call hangs; the condition is held."""
+        if self._busy_since is None or self._closed or time.monotonic() - self._busy_since < self.hang_after:
+            return
+        log.error("a call on %s has not come back for %.0f s and is given up", self.name, self.hang_after)
+        self._last_error = f"a call did not come back within {self.hang_after:g} s and was given up"
+        self._failed += 1
+        self._busy_since = None
+        self._generation += 1
+        self._thread = self._start_thread()
 
     def _drop(self, job: _Job) -> None:
         """Take work that nobody waits for out of the queue: its arguments must not stay behind a call that hangs."""
@@ -152,8 +176,8 @@ class DeviceWorker:
                 self._jobs.remove(job)
                 heapq.heapify(self._jobs)
 
-    def _work(self) -> None:
-        while (job := self._next()) is not None:
+    def _work(self, generation: int) -> None:
+        while (job := self._next(generation)) is not None:
             result: Any = None
             error: Exception | None = None
             try:
@@ -164,17 +188,18 @@ class DeviceWorker:
             except BaseException as raised:  # noqa: BLE001 - it is passed on whole to whoever waits for the result
                 error = _passable(raised)
             with self._condition:
-                self._busy_since = None
-                self._completed += error is None
-                self._failed += error is not None
-                if error is not None:
-                    self._last_error = f"{type(error).__name__}: {error}"
+                if generation == self._generation:  # or it was given up, and another thread has the device
+                    self._busy_since = None
+                    self._completed += error is None
+                    self._failed += error is not None
+                    if error is not None:
+                        self._last_error = f"{type(error).__name__}: {error}"
             job.settle(result, error)
             del job, result, error  # an idle worker must not hold on to a batch, nor to the frames of an error
 
-    def _next(self) -> _Job | None:
+    def _next(self, generation: int) -> _Job | None:
         with self._condition:
-            while True:
+            while generation == self._generation:
                 while self._jobs:
                     job = heapq.heappop(self._jobs)
                     if job.is_wanted():
@@ -183,6 +208,7 @@ class DeviceWorker:
                 if self._closed:
                     return None
                 self._condition.wait()
+            return None
 
     def health(self) -> WorkerHealth:
         """Return what the worker is doing; a large ``busy_for`` is a call that hangs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from cogs.memory.vector_store.locks import ReadWriteLock
 from cogs.memory.vector_store.segment import KINDS, NO_IDS, ROWS, Segment
 from cogs.memory.vector_store.snapshot import Snapshot
 
+log = logging.getLogger(__name__)
 PARALLEL_ROWS = 50_000
 """A search over more rows than this is worth dividing among the cores."""
 
@@ -116,11 +118,7 @@ class FaissStore:
         with self._change:
             with self._lock.write():
                 gone = [s for channel_id in set(channel_ids) for s in self._channels.pop(channel_id, [])]
-            for segment in gone:
-                if segment.slot is not None:
-                    self._snapshot.free(segment.slot)
-            if any(segment.slot is not None for segment in gone):
-                self._snapshot.sync()
+            self._free_on_disk([segment.slot for segment in gone if segment.slot is not None])
             return sum(len(segment) for segment in gone)
 
     # -- searching --------------------------------------------------------------------------------------------------
@@ -187,16 +185,25 @@ class FaissStore:
         parts: compare :meth:`known` with the database's rows, remove what is not there, add what is missing.
         """
         with self._change, self._lock.write():
-            watermark = self._snapshot.read_watermark()
-            if watermark is None:
+            try:
+                return self._read()
+            except OSError as error:
+                log.warning("the index snapshot cannot be read (%s) and is made anew", error)
+                self._channels.clear()
+                self._snapshot.delete()
                 return None
-            for contents in self._snapshot.slots():
-                segment = Segment(contents.channel_id, self.dim, self.kind)
-                segment.restore(contents.ids, contents.seqs, contents.codes)
-                segment.slot, segment.changed = contents.slot, segment.capacity != contents.capacity
-                self._channels.setdefault(contents.channel_id, []).append(segment)
-            self._drop_twins()
-            return watermark
+
+    def _read(self) -> int | None:
+        watermark = self._snapshot.read_watermark()
+        if watermark is None:
+            return None
+        for contents in self._snapshot.slots():
+            segment = Segment(contents.channel_id, self.dim, self.kind)
+            segment.restore(contents.ids, contents.seqs, contents.codes)
+            segment.slot, segment.changed = contents.slot, segment.capacity != contents.capacity
+            self._channels.setdefault(contents.channel_id, []).append(segment)
+        self._drop_twins()
+        return watermark
 
     def _drop_twins(self) -> None:
         """Take out what two slots hold, as a power cut may leave it; the database says which is right."""
@@ -215,9 +222,30 @@ class FaissStore:
         on_disk = [segment for segment in segments if segment.slot is not None]
         if not on_disk:
             return
-        for segment in on_disk:
-            self._snapshot.write(segment)
-        self._snapshot.sync()
+        try:
+            for segment in on_disk:
+                self._snapshot.write(segment)
+            self._snapshot.sync()
+        except OSError as error:
+            # What must go goes: the file can be deleted even where nothing can be written, and is made anew later.
+            log.warning("the index snapshot cannot be written (%s); it is deleted instead", error)
+            self._delete_snapshot()
+
+    def _free_on_disk(self, slots: list[int]) -> None:
+        if not slots:
+            return
+        try:
+            for slot in slots:
+                self._snapshot.free(slot)
+            self._snapshot.sync()
+        except OSError as error:
+            log.warning("the index snapshot cannot be written (%s); it is deleted instead", error)
+            self._delete_snapshot()
+
+    def _delete_snapshot(self) -> None:
+        self._snapshot.delete()
+        for segment in self._segments():
+            segment.slot, segment.changed = None, True
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 

@@ -168,6 +168,7 @@ class Snapshot:
             segment.changed = False
             return
         slot = segment.slot if segment.slot is not None else self._allocate(segment.capacity)
+        segment.slot, segment.changed = slot, True  # until it is written whole
         capacity, ids, seqs, codes = segment.capacity, segment.ids, segment.seqs, segment.codes
         checksum = self._checksum(slot, segment.channel_id, capacity, ids, seqs, codes)
         header = _SLOT.pack(_SLOT_MAGIC, segment.channel_id, capacity, len(segment), checksum)
@@ -178,16 +179,16 @@ class Snapshot:
         self._pwrite(seqs.tobytes().ljust(capacity * 8, b"\0"), start + capacity * 8)
         self._pwrite(np.ascontiguousarray(codes).data.cast("B"), start + capacity * 16)
         self._wipe(start + capacity * 16 + codes.nbytes, slot + self._slot_size(capacity))
-        segment.slot, segment.changed = slot, False
+        segment.changed = False
 
     def _allocate(self, capacity: int) -> int:
         if self._free[capacity]:
             return self._free[capacity].pop()
         assert self._file is not None
-        slot = self._end
-        self._end += self._slot_size(capacity)
+        slot, end = self._end, self._end + self._slot_size(capacity)
+        os.ftruncate(self._file, end)  # first: where it fails, nothing was given out
+        self._end = end
         self._capacities[slot] = capacity
-        os.ftruncate(self._file, self._end)
         return slot
 
     def free(self, slot: int) -> None:
