@@ -19,7 +19,9 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3_5Config,
     Qwen3_5ForCausalLM,
+    Qwen3_5ForConditionalGeneration,
     Qwen3_5TextConfig,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -190,11 +192,7 @@ def lycheemem_adapter() -> Path:
     return path
 
 
-@functools.cache
-def qwen3_5() -> Path:
-    """A Qwen3.5 hybrid: three layers of recurrent attention, one of full attention."""
-    torch.manual_seed(3)
-    tokenizer = family_tokenizer()
+def _hybrid_values(tokenizer: Any) -> dict[str, Any]:
     # Larger weights make the recurrence amplify float32's own rounding beyond what a parity test can bound.
     values = config_values(tokenizer, num_hidden_layers=4, initializer_range=0.1)
     values["rope_parameters"] = {
@@ -204,17 +202,43 @@ def qwen3_5() -> Path:
         "mrope_section": [2, 1, 1],
         "mrope_interleaved": True,
     }
-    config = Qwen3_5TextConfig(
-        **values,
-        linear_key_head_dim=8,
-        linear_value_head_dim=8,
-        linear_num_key_heads=2,
-        linear_num_value_heads=4,
-        tie_word_embeddings=True,
-    )
-    model = Qwen3_5ForCausalLM(config)
+    heads = {
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    }
+    return {**values, **heads, "tie_word_embeddings": True}
+
+
+@functools.cache
+def qwen3_5() -> Path:
+    """A Qwen3.5 hybrid: three layers of recurrent attention, one of full attention."""
+    torch.manual_seed(3)
+    tokenizer = family_tokenizer()
+    model = Qwen3_5ForCausalLM(Qwen3_5TextConfig(**_hybrid_values(tokenizer)))
     stir(model)
     return save(model, tokenizer, "qwen3_5")
+
+
+@functools.cache
+def qwen3_5_vision() -> Path:
+    """The same saved with its vision tower, as the family publishes it; its text part is what a reranker loads."""
+    torch.manual_seed(4)
+    tokenizer = family_tokenizer()
+    vision = {
+        "depth": 1,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_heads": 2,
+        "out_hidden_size": 48,
+        "patch_size": 4,
+        "num_position_embeddings": 16,
+    }
+    config = Qwen3_5Config(text_config=_hybrid_values(tokenizer), vision_config=vision, tie_word_embeddings=True)
+    model = Qwen3_5ForConditionalGeneration(config)
+    stir(model)
+    return save(model, tokenizer, "qwen3_5_vision")
 
 
 MEMORY_TEMPLATE: Final = """\

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from cogs.memory.rerankers import prism
 from cogs.memory.rerankers.base import Document, LoadOptions, Score
@@ -130,6 +130,17 @@ def test_what_is_generated_is_what_greedy_decoding_writes(
         text = card.generate(card.prompt("who?", documents[place].text, 1600), 12)
         assert found[place].evidence == text
     assert len(read) == 2
+
+
+def test_a_hybrid_published_with_its_vision_tower() -> None:
+    vision = checkpoints.qwen3_5_vision()
+    whole = AutoModelForImageTextToText.from_pretrained(vision, dtype=torch.float32)
+    card = Card(checkpoints.qwen3_5())
+    card.model = whole
+    texts = ["pizza on Friday", "", "the deploy failed"]
+    found = load(vision).score("who?", [Document(text) for text in texts])
+    expected = [card.score(card.prompt("who?", text, 1600)) for text in texts]
+    assert [score.probability for score in found] == pytest.approx(expected, abs=1e-5)
 
 
 def test_nothing_to_explain(path: Path) -> None:
