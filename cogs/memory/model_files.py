@@ -133,6 +133,8 @@ def _fits(billions: float | None, weights_gb: float | None, memory_gb: float, cu
         return "its memory need is not published"
     # bfloat16 on a GPU; on a CPU float32 unless the profile says bfloat16.
     small = (billions * 2e9 / GB if billions is not None else weights_gb or 0.0) * OVERHEAD
+    if 2 * small < 0.3:
+        return "needs less than 0.3 GB; any machine can run it"
     need = f"needs about {small:.1f} GB in bfloat16, {2 * small:.1f} GB in float32"
     if cuda_gb is not None and small <= cuda_gb:
         return f"{need}; this machine's GPU can run it"

@@ -210,6 +210,11 @@ class RerankerService:
         return self._reranker is not None and self._reranker.prepares
 
     @property
+    def passage_form(self) -> str:
+        """What the keys of the loaded format's passages begin with."""
+        return "" if self._reranker is None else self._reranker.passage_form
+
+    @property
     def sees_images(self) -> bool:
         """Whether the images of messages take part in the loaded format's scores."""
         return self._reranker is not None and self._reranker.sees_images

@@ -29,6 +29,7 @@ from cogs.memory.records import (
 from cogs.memory.repository import Repository
 from cogs.memory.repository_base import from_ms
 from cogs.memory.repository_people import PersonHasher
+from cogs.memory.rerankers.kalm_store import PassageStore
 from cogs.memory.rerankers.registry import load_specs
 from cogs.memory.runtime import DeviceWorker, ModelSlot, Priority
 from config.settings import Settings
@@ -104,10 +105,16 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
             # A crash may have come between a deletion and the erasure of its traces.
             await asyncio.to_thread(self.repository.erase_traces)
             await asyncio.to_thread(loadout.indexes.discard_others)
-            await asyncio.to_thread(self.repository.queue_missing, loadout.embedder.model_key)
+            await asyncio.to_thread(self._queue_missing, loadout)
             self.ingest.start()
             self.label_worker.start()
             self._housekeeping = asyncio.create_task(self._keep_house(), name="housekeeping")
+
+    def _queue_missing(self, loadout: Loadout) -> None:
+        """Queue what lacks a vector, or a passage, of the models in use."""
+        self.repository.queue_missing(loadout.embedder.model_key)
+        if loadout.reranker is not None and loadout.reranker.prepares:
+            PassageStore(self.repository).queue_missing(loadout.reranker.passage_form)
 
     async def _first_loadout(self) -> Loadout:
         saved = await asyncio.to_thread(self.repository.get_meta, PROFILE_KEY)
@@ -303,7 +310,7 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
                         loadout.indexes = current.indexes
                     await asyncio.to_thread(self.slot.swap, loadout)
                     await asyncio.to_thread(self.repository.set_meta, PROFILE_KEY, name)
-                    await asyncio.to_thread(self.repository.queue_missing, loadout.embedder.model_key)
+                    await asyncio.to_thread(self._queue_missing, loadout)
             self._problem = None
             self.ingest.notify()
             if progress is not None:

@@ -225,6 +225,21 @@ async def test_ingestion_prepares_and_forgetting_erases(folder: Path, tmp_path: 
         assert await asyncio.to_thread(stored) == {}
 
 
+async def test_messages_from_before_the_model_get_their_passages(folder: Path, tmp_path: Path) -> None:
+    async with running_service(tmp_path / "data") as service:
+        await service.remember([message(i, f"message {i}") for i in range(1, 4)])
+        await service.drain()
+    async with running_service(tmp_path / "data", **_profile_with(folder, tmp_path)) as service:
+        await service.drain()
+        with service.repository.reading() as db:
+            assert len(list(db.execute(sa.select(PASSAGES)))) == 3
+        store = PassageStore(service.repository)
+        with service.slot.acquire() as loadout:
+            assert loadout.reranker is not None
+            assert store.queue_missing(loadout.reranker.passage_form) == 0
+        assert PassageStore(service.repository, kept=1).queue_missing("another") == 1
+
+
 @dataclasses.dataclass
 class Read:
     message: StoredMessage

@@ -154,7 +154,7 @@ class Reranker(ABC):
     """Whether the images of messages take part; ingestion fetches them then."""
 
     uses_prior: bool = False
-    """Whether scores depend on ``Document.prior``, the first stage's probability; then it is part of their cache key."""
+    """Whether scores depend on ``Document.prior``, the first stage's probability, which is then part of their key."""
 
     def __init__(self, spec: RerankerSpec) -> None:
         self.spec = spec
@@ -169,6 +169,11 @@ class Reranker(ABC):
     def explain(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
         """Add contribution and evidence to the documents that matter, where the format generates them."""
         return list(scores)
+
+    @property
+    def passage_form(self) -> str:
+        """What the keys of this format's passages begin with: the model, its revision and the form of the passages."""
+        return ""
 
     def prepare(self, documents: Sequence[Document]) -> list[Passage]:
         """Compute what does not depend on a query, one passage for each document; most formats have no such thing."""

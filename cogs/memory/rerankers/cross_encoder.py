@@ -66,12 +66,12 @@ class TorchPairScorer:
         return logits
 
 
-def _model(folder: Path) -> torch.nn.Module:
+def _model(folder: Path, attention: str = "eager") -> torch.nn.Module:
     model, report = AutoModelForSequenceClassification.from_pretrained(
         folder,
         local_files_only=True,
         use_safetensors=True,
-        attn_implementation="eager",
+        attn_implementation=attention,
         dtype=torch.float32,
         output_loading_info=True,
     )
@@ -127,7 +127,7 @@ def _scorer(folder: Path, files: list[Path], options: LoadOptions) -> tuple[Pair
     size = sum(file.stat().st_size for file in files)
     if options.device != "cpu" or size > LARGEST_GRAPH_BYTES:
         dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-        return TorchPairScorer(_model(folder), options.device, dtype, _uses_types(folder)), options.batch_tokens
+        return TorchPairScorer(_model(folder, "sdpa"), options.device, dtype, _uses_types(folder)), options.batch_tokens
     # The configuration decides the graph as much as the weights do.
     whole = hashlib.sha256("".join(sha256_of(file) for file in [*files, folder / "config.json"]).encode()).hexdigest()
     int8 = options.dtype == "int8"

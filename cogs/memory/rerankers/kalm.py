@@ -149,6 +149,11 @@ class KalmReranker(Reranker):
         raws = self._decode(query, [state for state in states if state is not None])
         return [Score(sigmoid(raw), raw) for raw in raws]
 
+    @property
+    def passage_form(self) -> str:
+        """The model, its revision, the chunk size, the widths and the limit."""
+        return self._key
+
     def prepare(self, documents: Sequence[Document]) -> list[Passage]:
         """Return the pooled states of each document, to be stored until a query comes."""
         states = self._encode([document.text for document in documents])

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import sqlalchemy as sa
 
-from cogs.memory.models import INDEXED, table_of
+from cogs.memory.models import INDEXED, PENDING, table_of
 from cogs.memory.models import Passage as PassageRow
 from cogs.memory.records import StoredMessage
 from cogs.memory.repository_base import MESSAGES, RepositoryBase
@@ -72,6 +72,17 @@ class PassageStore:
                 self._since_pruned = 0
                 self._prune(db)
         return len(kept)
+
+    def queue_missing(self, form: str) -> int:
+        """Queue the newest messages that have no passage of a form, after a change of model; return how many."""
+        has = sa.select(PASSAGES.c.message_id).where(
+            PASSAGES.c.message_id == MESSAGES.c.id, PASSAGES.c.key.startswith(f"{form}:", autoescape=True)
+        )
+        with self._repository.writing() as db:
+            # What stands beyond the bound would be encoded and pruned, again and again.
+            oldest = db.scalar(sa.select(MESSAGES.c.id).order_by(MESSAGES.c.id.desc()).offset(self._kept).limit(1))
+            lacking = (MESSAGES.c.index_state == INDEXED, ~sa.exists(has), MESSAGES.c.id > (oldest or 0))
+            return int(db.execute(sa.update(MESSAGES).where(*lacking).values(index_state=PENDING)).rowcount)
 
     def _prune(self, db: sa.Connection) -> None:
         """Delete the passages of the oldest messages beyond those that are kept."""
