@@ -78,6 +78,8 @@ def prepared(**overrides: object) -> Settings:
 
 def mount(app: typer.Typer) -> None:
     """Add every area's commands."""
+    from cogs.memory.lab.evaluate_cli import classify, evaluate
+
     for command, name in (
         (run, "run"),
         (console, "console"),
@@ -85,6 +87,8 @@ def mount(app: typer.Typer) -> None:
         (recall, "recall"),
         (profiles, "profiles"),
         (doctor, "doctor"),
+        (evaluate, "evaluate"),
+        (classify, "classify"),
     ):
         app.command(name)(command)
     app.add_typer(bench_app, name="bench")
