@@ -6,7 +6,9 @@ import sys
 
 import typer
 
-from cogs.memory import cli
+from cogs.memory import cli, models_cli
+from cogs.memory.bench import cli as bench_cli
+from cogs.memory.lab import evaluate_cli, train_cli
 
 app = typer.Typer(
     name="mneme",
@@ -16,6 +18,11 @@ app = typer.Typer(
     add_completion=False,
 )
 cli.mount(app)
+app.add_typer(models_cli.app, name="models")
+app.command("evaluate")(evaluate_cli.evaluate)
+app.command("classify")(evaluate_cli.classify)
+train_cli.mount(app)
+app.add_typer(bench_cli.app, name="bench")
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ import click
 import typer
 from rich.console import Console
 
-from cogs.memory.bench.cli import bench_app
 from cogs.memory.errors import BadRequest, MnemeError
 from config.settings import PROJECT_DIR, Settings, SettingsError, load_settings
 
@@ -78,8 +77,6 @@ def prepared(**overrides: object) -> Settings:
 
 def mount(app: typer.Typer) -> None:
     """Add every area's commands."""
-    from cogs.memory.lab.evaluate_cli import classify, evaluate
-
     for command, name in (
         (run, "run"),
         (console, "console"),
@@ -87,11 +84,8 @@ def mount(app: typer.Typer) -> None:
         (recall, "recall"),
         (profiles, "profiles"),
         (doctor, "doctor"),
-        (evaluate, "evaluate"),
-        (classify, "classify"),
     ):
         app.command(name)(command)
-    app.add_typer(bench_app, name="bench")
 
 
 def run() -> int:
