@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from cogs.memory.embedding_onnx import cached_graph, sha256_of
@@ -113,12 +114,21 @@ def export(folder: Path) -> bytes:
 
 
 def export_int8(folder: Path) -> bytes:
-    """Return the graph with INT8 weights (per channel) and activations quantized as they come."""
+    """Return the graph with INT8 weights (per channel) and activations quantized as they come.
+
+    Seven of the eight bits are used, so that sums do not overflow on CPUs without VNNI.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        plain, small = Path(scratch) / "plain.onnx", Path(scratch) / "small.onnx"
+        plain, prepared, small = (Path(scratch) / f"{name}.onnx" for name in ("plain", "prepared", "small"))
         plain.write_bytes(export(folder))
+        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(
-            plain, small, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"]
+            prepared,
+            small,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
         )
         return small.read_bytes()
 
