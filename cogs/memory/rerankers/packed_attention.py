@@ -12,13 +12,27 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
+class Padding:
+    """A rectangle of (documents, longest) places in a packed row; a padded place repeats the document's last token.
+
+    ``real`` are the flat places in the rectangle that are no padding, in the row's order; ``seen`` is the mask of a
+    last token, of shape (documents, 1, 1, shared + longest).
+    """
+
+    places: Tensor
+    real: Tensor
+    seen: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Spans:
-    """Where things lie in a packed row.
+    """Where things lie in a packed row; made once for all layers.
 
     ``head`` is the number of its first tokens that all documents share; ``documents`` are (start, end) of each
     document; ``shared`` counts every shared token, those before the row included; ``last`` are the places of the
-    documents' last tokens; ``mask`` is the causal mask of the longest piece after the shared tokens, of shape
-    (longest, shared + longest), true where a token may look.
+    documents' last tokens; ``mask`` is the causal mask of the longest document after the shared tokens, of shape
+    (longest, shared + longest), true where a token may look, and ``head_mask`` that of the head, (head, shared).
+    ``padding`` is how the documents lie in a padded rectangle.
     """
 
     head: int
@@ -26,6 +40,8 @@ class Spans:
     shared: int
     last: Tensor
     mask: Tensor
+    head_mask: Tensor
+    padding: Padding
 
     @classmethod
     def of(cls, head: int, lengths: Sequence[int], shared: int, device: torch.device) -> Spans:
@@ -38,7 +54,16 @@ class Spans:
         last = torch.tensor([end - 1 for _, end in documents], dtype=torch.long, device=device)
         longest = max(lengths, default=0)
         mask = torch.ones(longest, shared + longest, dtype=torch.bool, device=device).tril(shared)
-        return cls(head, tuple(documents), shared, last, mask)
+        head_mask = torch.ones(head, shared, dtype=torch.bool, device=device).tril(shared - head)
+        starts = torch.tensor([start for start, _ in documents], dtype=torch.long, device=device)
+        offsets = torch.arange(longest, device=device)
+        real = offsets <= (last - starts)[:, None]
+        padding = Padding(
+            places=torch.minimum(starts[:, None] + offsets, last[:, None]),
+            real=real.flatten().nonzero()[:, 0],
+            seen=F.pad(real, (shared, 0), value=True)[:, None, None],
+        )
+        return cls(head, tuple(documents), shared, last, mask, head_mask, padding)
 
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Spans, float, bool], Tensor]
@@ -49,13 +74,38 @@ with ``final``, query and result have one row per document: that of its last tok
 """
 
 
+def _fold(query: Tensor, key_heads: int) -> Tensor:
+    """Return queries (..., tokens, heads, size) as (..., key heads, heads per key head * tokens, size).
+
+    The heads that share a key head become rows beside each other, so that no key is repeated.
+    """
+    *batch, tokens, heads, size = query.shape
+    groups = heads // key_heads
+    return query.view(*batch, tokens, key_heads, groups, size).movedim(-4, -2).reshape(*batch, key_heads, -1, size)
+
+
+def _unfold(attended: Tensor, heads: int) -> Tensor:
+    """Undo :func:`_fold`."""
+    *batch, key_heads, rows, size = attended.shape
+    groups = heads // key_heads
+    split = attended.view(*batch, key_heads, groups, rows // groups, size)
+    return split.movedim(-2, -4).reshape(*batch, rows // groups, heads, size)
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Attend with queries (tokens, heads, size) to keys and values (kv heads, tokens, size)."""
-    grouped = query.shape[1] != key.shape[0]
-    attended = F.scaled_dot_product_attention(
-        query.transpose(0, 1)[None], key[None], value[None], attn_mask=mask, scale=scale, enable_gqa=grouped
-    )
-    return attended[0].transpose(0, 1)
+    """Attend with queries (..., tokens, heads, size) to keys and values (..., kv heads, tokens, size).
+
+    ``mask`` is (tokens, tokens seen), or of a shape that fits (..., 1, 1, tokens seen) where each query is alone.
+    """
+    heads, key_heads = query.shape[-2], key.shape[-3]
+    if mask is not None and mask.ndim == 2:
+        mask = mask.repeat(heads // key_heads, 1)
+    single = query.ndim == 3
+    folded = _fold(query, key_heads)
+    if single:
+        folded, key, value = folded[None], key[None], value[None]
+    attended = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+    return _unfold(attended[0] if single else attended, heads)
 
 
 # Scores of one call that stay in the processor's caches and in bounded memory.
@@ -63,27 +113,15 @@ PRODUCTS_AT_MOST: Final = 1 << 25
 
 
 def _attend_on_processor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """The same; below float32 by plain products, which take half of the time of the fused kernel there.
-
-    The heads that share a key head become rows of one product.
-    """
-    tokens, heads, size = query.shape
+    """The same; below float32 by plain products, which take half of the time of the fused kernel there."""
+    tokens, heads, _ = query.shape
     if query.dtype == torch.float32 or tokens * heads * key.shape[1] > PRODUCTS_AT_MOST:
         return _attend(query, key, value, mask, scale)
-    groups = heads // key.shape[0]
-    rows = query.view(tokens, -1, groups, size).permute(1, 2, 0, 3).reshape(len(key), groups * tokens, size)
-    scores = torch.bmm(rows * scale, key.transpose(1, 2)).view(len(key), groups, tokens, -1)
+    rows = _fold(query, len(key))
+    scores = torch.bmm(rows * scale, key.transpose(1, 2))
     if mask is not None:
-        scores.masked_fill_(~mask, float("-inf"))
-    weights = torch.softmax(scores, dim=-1).view(len(key), groups * tokens, -1)
-    attended = torch.bmm(weights, value).view(len(key), groups, tokens, size)
-    return attended.permute(2, 0, 1, 3).reshape(tokens, heads, size)
-
-
-def _attend_head(query: Tensor, shared_key: Tensor, shared_value: Tensor, spans: Spans, scale: float) -> Tensor:
-    known = spans.shared - spans.head
-    mask = torch.ones(spans.head, spans.shared, dtype=torch.bool, device=query.device).tril(known)
-    return _attend(query, shared_key, shared_value, mask, scale)
+        scores.view(len(key), -1, tokens, key.shape[1]).masked_fill_(~mask, float("-inf"))
+    return _unfold(torch.bmm(torch.softmax(scores, dim=-1), value), heads)
 
 
 def per_document(
@@ -99,7 +137,7 @@ def per_document(
     """One call for each document: best on a processor, where no work is wasted on what is masked."""
     attended = torch.empty_like(query)
     if spans.head and not final:
-        attended[: spans.head] = _attend_head(query[: spans.head], shared_key, shared_value, spans, scale)
+        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask, scale)
     for number, (start, end) in enumerate(spans.documents):
         keys = torch.cat([shared_key, key[start:end].transpose(0, 1)], dim=1)
         values = torch.cat([shared_value, value[start:end].transpose(0, 1)], dim=1)
@@ -125,30 +163,18 @@ def padded(
     """One call for all documents, padded for the attention alone: best where starting a kernel costs much."""
     attended = torch.empty_like(query)
     if spans.head and not final:
-        attended[: spans.head] = _attend_head(query[: spans.head], shared_key, shared_value, spans, scale)
+        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask, scale)
     if not spans.documents:
         return attended
-    device = query.device
-    starts = torch.tensor([start for start, _ in spans.documents], device=device)
-    ends = torch.tensor([end for _, end in spans.documents], device=device)
-    count, longest = len(spans.documents), len(spans.mask)
-    offsets = torch.arange(longest, device=device)
-    # A padded place repeats the document's last token; no real query may look there.
-    places = torch.minimum(starts[:, None] + offsets, ends[:, None] - 1)
-    real = offsets < (ends - starts)[:, None]
-    keys = torch.cat([shared_key.expand(count, -1, -1, -1), key[places].transpose(1, 2)], dim=2)
-    values = torch.cat([shared_value.expand(count, -1, -1, -1), value[places].transpose(1, 2)], dim=2)
-    grouped = query.shape[1] != key.shape[1]
+    padding = spans.padding
+    count = len(spans.documents)
+    keys = torch.cat([shared_key.expand(count, -1, -1, -1), key[padding.places].transpose(1, 2)], dim=2)
+    values = torch.cat([shared_value.expand(count, -1, -1, -1), value[padding.places].transpose(1, 2)], dim=2)
     if final:
-        seen = torch.cat([torch.ones(count, spans.shared, dtype=torch.bool, device=device), real], dim=1)
-        return F.scaled_dot_product_attention(
-            query[:, :, None], keys, values, attn_mask=seen[:, None, None], scale=scale, enable_gqa=grouped
-        )[:, :, 0]
+        return _attend(query[:, None], keys, values, padding.seen, scale)[:, 0]
     # Causality alone keeps real queries off the padding, which comes after them.
-    result = F.scaled_dot_product_attention(
-        query[places].transpose(1, 2), keys, values, attn_mask=spans.mask, scale=scale, enable_gqa=grouped
-    )
-    attended[spans.head :] = result.transpose(1, 2)[real]
+    result = _attend(query[padding.places], keys, values, spans.mask, scale)
+    attended[spans.head :] = result.flatten(0, 1)[padding.real]
     return attended
 
 
