@@ -36,14 +36,24 @@ def fit(
     """
     scores = logits + prior_weight * priors
     design = np.stack([scores, np.ones_like(scores)], axis=1)
-    theta = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(design @ theta, -30, 30)))
-        gradient = design.T @ (weights * (p - relevant)) + np.array([1e-6, 0.0]) * theta
-        hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + 1e-9 * np.eye(2)
+
+    def loss(theta: Floats) -> float:
+        z = design @ theta
+        return float((weights * (np.logaddexp(0.0, z) - relevant * z)).mean())
+
+    share = float(np.clip(np.average(relevant, weights=weights), 1e-6, 1 - 1e-6))
+    theta = np.array([0.0, np.log(share / (1 - share))])
+    for _ in range(100):
+        p = 0.5 * (1 + np.tanh(0.5 * (design @ theta)))
+        gradient = design.T @ (weights * (p - relevant)) / len(scores)
+        hessian = (design * (weights * p * (1 - p))[:, None]).T @ design / len(scores) + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        theta = theta - step
-        if float(np.abs(step).max()) < 1e-8:
+        # A full step can overshoot where the probabilities are nearly 0 or 1; half of it until the loss falls.
+        size = 1.0
+        while loss(theta - size * step) > loss(theta) and size > 1e-6:
+            size /= 2
+        theta = theta - size * step
+        if float(np.abs(step).max()) < 1e-8 or size <= 1e-6:
             break
     slope, offset = float(theta[0]), float(theta[1])
     if slope <= 0:
