@@ -152,7 +152,8 @@ class Rest:
         self.registrations += 1
         bot = str(self.world.bot.id)
         given = await request.json()
-        self.commands = [{"description": "", **c, "id": str(snowflake()), "application_id": bot, "version": "1"} for c in given]
+        more = {"application_id": bot, "version": "1"}
+        self.commands = [{"description": "", **command, **more, "id": str(snowflake())} for command in given]
         self.touch()
         return as_json(self.commands)
 

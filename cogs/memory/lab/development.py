@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cogs.memory.lab.conversations import Conversation
@@ -16,6 +17,7 @@ from cogs.memory.lab.train_lists import document
 from cogs.memory.rerankers.chat_text import render_chat
 
 CANDIDATES = 50
+Places = npt.NDArray[np.signedinteger]
 PairScorer = Callable[[str, Sequence[str]], Array]
 
 
@@ -28,10 +30,10 @@ class Judged:
     """
 
     data_set: str
-    candidates: Array
+    candidates: Places
     fused: Array
     logits: Mapping[str, Array]
-    orders: Mapping[str, Array]
+    orders: Mapping[str, Places]
     relevant: frozenset[int]
 
 
@@ -127,7 +129,7 @@ def rerank(row: Judged, scorer: str, blend: float) -> Array:
     return np.concatenate([row.candidates[np.argsort(-total, kind="stable")], rest])
 
 
-def question_metrics(order: Array, relevant: frozenset[int]) -> dict[str, float]:
+def question_metrics(order: Places, relevant: frozenset[int]) -> dict[str, float]:
     """Return average precision, NDCG@10, recall@10, recall@50 and MRR@10 of one order."""
     hits = np.array([place in relevant for place in order.tolist()], dtype=np.float64)
     ranks = np.arange(1, len(hits) + 1)

@@ -19,7 +19,8 @@ _PAST = re.compile(
     r" ([a-z]+) ((?:[A-Za-z0-9'’\-_/.+]+ ?){1,9})"
 )
 _NOW = re.compile(
-    r"\b(?:I|i)(?: really| also| still| just)? (like|love|hate|want|need|use|have|live|work|prefer|know|think|believe|own|run)"
+    r"\b(?:I|i)(?: really| also| still| just)?"
+    r" (like|love|hate|want|need|use|have|live|work|prefer|know|think|believe|own|run)"
     r" ((?:[A-Za-z0-9'’\-_/.+]+ ?){1,9})"
 )
 _GOING = re.compile(

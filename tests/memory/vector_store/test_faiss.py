@@ -164,11 +164,12 @@ def test_what_changed_after_a_snapshot_is_in_the_next_one(tmp_path: Path) -> Non
 
 
 def test_a_snapshot_of_another_model_kind_or_dimension_is_refused(tmp_path: Path) -> None:
-    for other in (
+    others: tuple[Callable[[], FaissStore], ...] = (
         lambda: FaissStore(DIM, tmp_path, model_key="tiny@2"),
         lambda: FaissStore(DIM, tmp_path, "flat-int8", "tiny@1"),
         lambda: FaissStore(2 * DIM, tmp_path, model_key="tiny@1"),
-    ):
+    )
+    for other in others:
         store = filled(tmp_path, rows=100)
         store.save(1)
         store.close()
