@@ -15,9 +15,10 @@ _UNSPACED = re.compile(
 )
 STOP_WORDS = frozenset(
     (
-        "a an the and or but if of to in on at by for with from as is are was were be been being do does did have has "
-        "had i you he she it we they me him her us them my your his its our their this that these those there here what "
-        "which who whom whose when where why how not no so than then too very can will just about s t d ll m re ve"
+        "a an the and or but if of to in on at by for with from as is are was were be been being do does did have "
+        "has had i you he she it we they me him her us them my your his its our their this that these those there "
+        "here what which who whom whose when where why how not no so than then too very can will just about s t d "
+        "ll m re ve"
     ).split()
 )
 MAX_TERMS = 64
