@@ -41,10 +41,26 @@ WORDS = tuple(
 )
 
 
-def text(rng: random.Random, median_words: int = 14) -> str:
-    """Return a message whose length is log-normal around ``median_words``: most short, a few long."""
+SYLLABLES = tuple(a + b for a in "bdfgklmnprstvz" for b in "aeiou")
+RARE_WORDS = 60_000
+
+
+def rare_word(rng: random.Random) -> str:
+    """Return a made-up word: a few come often, most hardly ever, as names and slang do."""
+    rank = min(RARE_WORDS, int(rng.paretovariate(0.5)))
+    letters = ""
+    while rank:
+        rank, place = divmod(rank, len(SYLLABLES))
+        letters += SYLLABLES[place]
+    return letters + "x"
+
+
+def text(rng: random.Random, median_words: int = 14, rare: float = 0.0) -> str:
+    """Return a message whose length is log-normal around ``median_words``; ``rare`` is the share of made-up words."""
     count = max(1, min(400, round(rng.lognormvariate(0.0, 0.7) * median_words)))
     words = rng.choices(WORDS, k=count)
+    if rare:
+        words = [rare_word(rng) if rng.random() < rare else word for word in words]
     for place in range(9, count, 10):
         words[place] += rng.choice((".", ",", "!", "?", " :)"))
     words[0] = words[0].capitalize()
@@ -76,7 +92,7 @@ def messages(count: int, channel_count: int = 20, *, seed: int = 7, first: int =
             channel_id=channel,
             author_id=FIRST_AUTHOR + author,
             author_name=AUTHORS[author],
-            content=text(rng),
+            content=text(rng, rare=0.2),
             created_at=START + dt.timedelta(seconds=number),
             reply_to_id=last.get(channel) if rng.random() < 1 / 6 else None,
             kind="default",

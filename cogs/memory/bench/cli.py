@@ -28,6 +28,7 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Also write JSON, 
 RoundsOption = Annotated[int | None, typer.Option(min=1, help="How often each path runs.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of every path; all cores by default.")]
 MemoryOption = Annotated[bool, typer.Option(help="Measure each path's peak memory in a process of its own.")]
+SweepOption = Annotated[bool, typer.Option(help="Also measure other sizes, for the plots; never with --quick.")]
 Progress = Console(stderr=True, highlight=False)
 
 
@@ -84,6 +85,7 @@ def rerank(
     family: Annotated[list[str] | None, typer.Option(help="qwen3, lycheemem, minilm-l6, minilm-l12; all.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Narrow layers: shows exactness, not speed.")] = False,
     published_batch: Annotated[int, typer.Option(min=1, help="Documents of a batch of the cards' code.")] = 16,
+    sweep: SweepOption = True,
     rounds: RoundsOption = None,
     threads: ThreadsOption = None,
     memory: MemoryOption = True,
@@ -108,9 +110,78 @@ def rerank(
         config,
         families,
         rounds=rounds or (1 if quick else 3),
-        candidate_sweep=() if quick else (5, 10, 20),
-        length_sweep=() if quick else (5, 25, 100),
+        candidate_sweep=(5, 10, 20, 50) if sweep and not quick else (),
+        length_sweep=(5, 25, 100) if sweep and not quick else (),
         memory=memory,
         say=lambda line: Progress.print(line, style="dim"),
     )
+    _finish(found, as_json, out)
+
+
+@bench_app.command()
+def search(
+    as_json: JsonFlag = False,
+    quick: QuickFlag = False,
+    out: OutOption = None,
+    messages: Annotated[
+        int | None, typer.Option(min=100, max=2_000_000, help="How many vectors; 100,000 by default.")
+    ] = None,
+    database: Annotated[bool, typer.Option(help="Also measure starts and the keyword search on a database.")] = True,
+    sweep: SweepOption = True,
+    rounds: RoundsOption = None,
+    threads: ThreadsOption = None,
+    memory: MemoryOption = True,
+) -> None:
+    """The exact index against plain NumPy by scope; start from a snapshot against a rebuild; keywords."""
+    used = _prepare(threads)
+    from cogs.memory.bench import search as bench
+
+    count = messages or (2_000 if quick else 100_000)
+    found = bench.run(
+        count,
+        rounds or (1 if quick else 7),
+        used,
+        database=database,
+        sweep=tuple(n for n in (1_000, 10_000, 100_000, 300_000) if n <= 3 * count) if sweep and not quick else (),
+        memory=memory,
+        say=lambda line: Progress.print(line, style="dim"),
+    )
+    _finish(found, as_json, out)
+
+
+@bench_app.command("import")
+def import_(
+    as_json: JsonFlag = False,
+    quick: QuickFlag = False,
+    out: OutOption = None,
+    messages: Annotated[int | None, typer.Option(min=1, help="How many messages; 100,000 by default.")] = None,
+    threads: ThreadsOption = None,
+    memory: MemoryOption = True,
+) -> None:
+    """Messages a second until all are embedded and indexed, with the time by stage."""
+    used = _prepare(threads)
+    from cogs.memory.bench import ingest as bench
+
+    count = messages or (200 if quick else 100_000)
+    found = bench.run(count, used, memory=memory, say=lambda line: Progress.print(line, style="dim"))
+    _finish(found, as_json, out)
+
+
+@bench_app.command()
+def soak(
+    as_json: JsonFlag = False,
+    quick: QuickFlag = False,
+    out: OutOption = None,
+    rate: Annotated[float, typer.Option(min=1, help="Messages a second.")] = 500,
+    recalls: Annotated[float, typer.Option(min=0.1, help="Recalls a second.")] = 20,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long; 300 by default, 10 with --quick.")] = None,
+    profile: Annotated[str, typer.Option(help="The hardware profile.")] = "minimal",
+    threads: ThreadsOption = None,
+) -> None:
+    """A stream of messages with recalls beside it: losses, latencies, memory, the event loop's lag."""
+    _prepare(threads)
+    from cogs.memory.bench import soak as bench
+
+    length = seconds or (10.0 if quick else 300.0)
+    found = bench.run(profile, rate, recalls, length, say=lambda line: Progress.print(line, style="dim"))
     _finish(found, as_json, out)
