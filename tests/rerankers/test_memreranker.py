@@ -136,6 +136,12 @@ def test_what_is_not_understood_is_refused() -> None:
     edit(path / "1_LogitScore" / "config.json", true_token_id=10_000_000)
     with pytest.raises(RerankerUnavailable, match="does not have"):
         load(path)
+    path = copy("modules")
+    modules = json.loads((path / "modules.json").read_text())
+    modules[0]["type"] = "antigravity.Transformer"
+    (path / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(RerankerUnavailable, match="not a language model with one LogitScore"):
+        load(path)
     path = copy("roles")
     (path / "chat_template.jinja").write_text("{{ raise_exception('no such role') }}")
     with pytest.raises(RerankerUnavailable, match="no such role"):

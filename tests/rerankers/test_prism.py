@@ -143,6 +143,17 @@ def test_a_hybrid_published_with_its_vision_tower() -> None:
     assert [score.probability for score in found] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_lower_precisions_score_and_write(path: Path, card: Card, dtype: Any) -> None:
+    reranker = load(path, checkpoints.options(dtype=dtype), options={"max_new_tokens": 4})
+    documents = [Document(text) for text in DOCUMENTS[:5]]
+    found = reranker.score("who?", documents)
+    expected = [card.score(card.prompt("who?", text, 1600)) for text in DOCUMENTS[:5]]
+    assert [score.probability for score in found] == pytest.approx(expected, abs=0.15)
+    explained = reranker.explain("who?", documents, [Score(1.0, 9.0)] * 5)
+    assert [score.probability for score in explained] == [1.0] * 5
+
+
 def test_nothing_to_explain(path: Path) -> None:
     reranker = load(path)
     assert reranker.explain("who?", [], []) == []

@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cogs.memory.rerankers import qwen3
 from cogs.memory.rerankers.base import Document, LoadOptions, RerankerUnavailable
+from cogs.memory.rerankers.causal import PackedScorer
+from cogs.memory.rerankers.packed import PackedDecoder
 from tests.rerankers import checkpoints_causal as checkpoints
 from tests.rerankers.checkpoints_causal import DOCUMENTS, QUERIES, stranger
 
@@ -56,8 +58,13 @@ def card(path: Path) -> Card:
     return Card(path)
 
 
-def load(path: Path, options: LoadOptions | None = None, **changes: Any) -> qwen3.Qwen3Reranker:
-    return qwen3.load(checkpoints.spec(path, "qwen3", **changes), options or checkpoints.options())
+def load(path: Path, where: LoadOptions | None = None, **changes: Any) -> qwen3.Qwen3Reranker:
+    return qwen3.load(checkpoints.spec(path, "qwen3", **changes), where or checkpoints.options())
+
+
+def packed_decoder(reranker: qwen3.Qwen3Reranker) -> PackedDecoder:
+    assert isinstance(reranker._scorer, PackedScorer)
+    return reranker._scorer._decoder
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -137,7 +144,7 @@ def test_out_of_memory_halves_the_pass_and_goes_on(path: Path, monkeypatch: pyte
     documents = [Document(text) for text in DOCUMENTS]
     expected = [score.raw for score in load(path).score(QUERIES[0], documents)]
     reranker = load(path)
-    decoder = reranker._scorer._decoder
+    decoder = packed_decoder(reranker)
     forward, refused = decoder.forward, []
 
     def small(past: Any, head: Sequence[int], tails: Sequence[Sequence[int]]) -> Any:
@@ -160,7 +167,7 @@ def test_one_document_that_does_not_fit_is_an_error(path: Path, monkeypatch: pyt
     def never(*_: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(reranker._scorer._decoder, "forward", never)
+    monkeypatch.setattr(packed_decoder(reranker), "forward", never)
     with pytest.raises(torch.OutOfMemoryError):
         reranker.score("who?", [Document("pizza")])
 
@@ -173,6 +180,15 @@ def test_a_model_that_is_not_here_says_how_to_fetch_it(tmp_path: Path) -> None:
 def test_a_limit_without_room_is_refused(path: Path) -> None:
     with pytest.raises(RerankerUnavailable, match="no room"):
         load(path, max_length=60)
+
+
+def test_attention_is_a_choice_of_the_spec(path: Path) -> None:
+    documents = [Document(text) for text in DOCUMENTS]
+    default = load(path).score("who?", documents)
+    padded = load(path, None, options={"attention": "padded"}).score("who?", documents)
+    assert [score.raw for score in padded] == pytest.approx([score.raw for score in default], abs=1e-4)
+    with pytest.raises(RerankerUnavailable, match="unknown attention 'flash'"):
+        load(path, None, options={"attention": "flash"})
 
 
 def test_probabilities_are_finite_and_in_range(path: Path) -> None:

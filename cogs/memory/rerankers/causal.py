@@ -107,13 +107,19 @@ def make_scorer(spec: RerankerSpec, backbone: nn.Module, readout: Tensor, option
     """Return the fastest exact way to read ``readout`` off a decoder: packed, or with its state shared.
 
     With INT8 the decoder's dense layers are quantized in place.
+
+    Raises:
+        RerankerUnavailable: the spec's ``options: {attention: ...}`` is unknown.
     """
     if options.dtype == "int8":
         quantize(backbone)
     if can_pack(backbone):
-        return PackedScorer(
-            PackedDecoder(backbone, attention=spec.options.get("attention")), readout, options.batch_tokens
-        )
+        attention = spec.options.get("attention")
+        if attention not in (None, *STRATEGIES):
+            raise RerankerUnavailable(
+                f"The reranker {spec.name} names the unknown attention {attention!r}; choose {' or '.join(STRATEGIES)}."
+            )
+        return PackedScorer(PackedDecoder(backbone, attention), readout, options.batch_tokens)
     return SharedStateScorer(backbone, readout, options.batch_tokens)
 
 

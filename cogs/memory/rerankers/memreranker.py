@@ -114,11 +114,12 @@ def read_layout(folder: Path, spec: RerankerSpec) -> Layout:
         raise RerankerUnavailable(
             f"The checkpoint of {spec.name} has no modules.json, so how it scores is not known; fetch it again."
         )
-    modules = json.loads(modules_file.read_text(encoding="utf-8"))
-    scores = [module for module in modules if str(module.get("type", "")).endswith(".LogitScore")]
-    if len(modules) != 2 or len(scores) != 1:
+    modules: list[dict[str, Any]] = json.loads(modules_file.read_text(encoding="utf-8"))
+    kinds = {str(module.get("type", "")).rpartition(".")[2]: module for module in modules}
+    trusted = all(str(module.get("type", "")).startswith("sentence_transformers.") for module in modules)
+    if not trusted or len(modules) != 2 or set(kinds) != {"Transformer", "LogitScore"}:
         raise RerankerUnavailable(f"The checkpoint of {spec.name} is not a language model with one LogitScore.")
-    score = read_json(folder / str(scores[0].get("path", "")) / "config.json")
+    score = read_json(folder / str(kinds["LogitScore"].get("path", "")) / "config.json")
     yes, no = score.get("true_token_id"), score.get("false_token_id")
     if not isinstance(yes, int) or not (no is None or isinstance(no, int)):
         raise RerankerUnavailable(f"The LogitScore of {spec.name} does not name its tokens.")
