@@ -87,6 +87,13 @@ def test_int8_keeps_the_scores_near(folders: dict[str, Path]) -> None:
     assert list((folders["models"] / "onnx").glob("*pair-int8*"))
 
 
+def test_an_int8_score_does_not_depend_on_the_other_candidates(folders: dict[str, Path]) -> None:
+    reranker = cross_encoder.load(spec(folders["bert"]), options(folders["models"], dtype="int8"))
+    together = reranker.score(QUERY, DOCUMENTS)
+    alone = [reranker.score(QUERY, [document])[0] for document in DOCUMENTS]
+    assert [score.raw for score in together] == [score.raw for score in alone]
+
+
 def test_special_token_text_is_no_special_token(folders: dict[str, Path]) -> None:
     for family, token in (("bert", "[SEP]"), ("xlm-r", "</s>")):
         encoder = PairEncoder(folders[family] / "tokenizer.json", 128, 512, "longest_first")

@@ -23,7 +23,6 @@ from cogs.memory.embedding_onnx import cached_graph, sha256_of
 from cogs.memory.rerankers.base import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.files import require_folder, require_safetensors
 from cogs.memory.rerankers.onnx_cross_encoder import (
-    CPU_BATCH_TOKENS,
     Logits,
     OnnxPairScorer,
     PairBatch,
@@ -148,7 +147,8 @@ def _scorer(folder: Path, files: list[Path], options: LoadOptions) -> tuple[Pair
         export=export_int8 if int8 else export,
         kind="pair-int8" if int8 else "pair",
     )
-    return OnnxPairScorer(graph, options.threads), min(options.batch_tokens, CPU_BATCH_TOKENS)
+    scorer = OnnxPairScorer(graph, options.threads)
+    return scorer, min(options.batch_tokens, scorer.batch_tokens)
 
 
 def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.files import require_folder
-from cogs.memory.rerankers.onnx_cross_encoder import CPU_BATCH_TOKENS, OnnxPairScorer, PairEncoder, PairReranker
+from cogs.memory.rerankers.onnx_cross_encoder import OnnxPairScorer, PairEncoder, PairReranker
 
 KINDS: Final = ("World", "Event", "Observation")
 MONTHS: Final = "January February March April May June July August September October November December".split()
@@ -56,10 +56,11 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
             f"The reranker {spec.name} has no {graph.name} in {folder}; fetch it again with "
             f"`python bot.py models fetch {spec.name}`."
         )
+    scorer = OnnxPairScorer(graph, options.threads)
     return PairReranker(
         spec,
         PairEncoder(folder / "tokenizer.json", spec.max_length, options.max_document_tokens, "longest_first"),
-        OnnxPairScorer(graph, options.threads),
-        min(options.batch_tokens, CPU_BATCH_TOKENS),
+        scorer,
+        min(options.batch_tokens, scorer.batch_tokens),
         render=partial(render, kind=kind),
     )
