@@ -23,6 +23,7 @@ from cogs.memory.rerankers.base import (
 )
 from cogs.memory.rerankers.int8 import quantize
 from cogs.memory.rerankers.packed import PackedDecoder, can_pack
+from cogs.memory.rerankers.packed_attention import STRATEGIES
 from cogs.memory.rerankers.packed_budget import Budget
 from cogs.memory.rerankers.packed_hybrid import SharedStateScorer
 from cogs.memory.rerankers.packed_text import PromptTokenizer, PromptTokens, PromptWriter
