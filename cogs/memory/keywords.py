@@ -13,13 +13,11 @@ _WORD = re.compile(r"\w+", re.UNICODE)
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
-STOP_WORDS = frozenset(
-    (
-        "a an the and or but if of to in on at by for with from as is are was were be been being do does did have "
-        "has had i you he she it we they me him her us them my your his its our their this that these those there "
-        "here what which who whom whose when where why how not no so than then too very can will just about s t d "
-        "ll m re ve"
-    ).split()
+_COMMON = (
+    "a an the and or but if of to in on at by for with from as is are was were be been being do does did have has had "
+    "i you he she it we they me him her us them my your his its our their this that these those there here what which "
+    "who whom whose when where why how not no so than then too very can will would could should just about during any "
+    "s t d ll m re ve"
 )
 MAX_TERMS = 64
 
@@ -58,6 +56,10 @@ def terms(text: str) -> list[str]:
         if position < len(word):
             found.append(_stem(word[position:].strip("_") or word[position:]))
     return found
+
+
+STOP_WORDS = frozenset(_COMMON.split()) | frozenset(terms(_COMMON))
+"""Terms that tell nothing of a query, as they are written and as they are stemmed ("does" becomes "doe")."""
 
 
 def keyword_text(text: str) -> str:

@@ -48,8 +48,8 @@ def analyse(query: str, authors: Sequence[str], now: dt.datetime) -> QueryInfo:
     for author in authors:
         parts = terms(author)
         first = parts[0] if parts else ""
-        called = first in words and len(first) > 1 and first not in STOP_WORDS
-        if called and first in _ALSO_WORDS:
+        called = first in words and len(first) > 1
+        if called and (first in _ALSO_WORDS or first in STOP_WORDS):
             called = first in written
         if called or (len(parts) > 1 and set(parts) <= words):
             named.add(author)

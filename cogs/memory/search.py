@@ -19,7 +19,7 @@ from cogs.memory.query import QueryInfo
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.repository import Repository
 
-DEPTH = 200
+DEPTH = 150
 """Candidates of each stage: enough that the reranker's 50 are rarely limited by one of them."""
 EXPANDED = 25
 """So many of each stage's best bring their neighbours along as candidates: an answer often follows the words asked."""
