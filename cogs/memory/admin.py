@@ -41,6 +41,7 @@ class NotAllowed(app_commands.CheckFailure):
 
 
 @app_commands.guild_only()
+@app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
 @app_commands.default_permissions(manage_guild=True)
 class Memory(commands.GroupCog, name="memory", description="Look after the memory of this server"):
     """What administrators decide. Every answer is private."""

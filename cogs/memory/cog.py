@@ -28,7 +28,9 @@ class Recall(commands.Cog):
     def __init__(self, bot: MnemeBot) -> None:
         self.bot = bot
         self._similar = app_commands.ContextMenu(name="Find similar", callback=self.find_similar)
-        self._similar.guild_only = True
+        self._similar.allowed_contexts = app_commands.AppCommandContext(
+            guild=True, dm_channel=False, private_channel=False
+        )
 
     async def cog_load(self) -> None:
         """Add the entry of the message menu, which no decorator can put into a class."""

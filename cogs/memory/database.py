@@ -31,6 +31,8 @@ except ImportError:  # pragma: no cover - not on the platforms of the tests
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 MINIMUM_SQLITE = (3, 42, 0)
+BUSY_MS = 5000
+"""How long SQLite waits for another process's lock."""
 
 
 def sqlite_module() -> ModuleType:
@@ -90,7 +92,7 @@ def create_engine(url: str) -> sa.Engine:
             "foreign_keys=ON",
             "secure_delete=ON",
             "temp_store=MEMORY",
-            "busy_timeout=5000",
+            f"busy_timeout={BUSY_MS}",
             "cache_size=-32000",
             "mmap_size=268435456",
             "journal_size_limit=8388608",

@@ -97,6 +97,7 @@ class GuildIndexes:
         # A store that was never opened may still have a snapshot that holds them.
         if guild_id in self._stores or self._snapshot(guild_id).exists():
             self.store(guild_id).remove(list(message_ids))
+            self._changed.setdefault(guild_id, time.monotonic())
 
     def drop_guild(self, guild_id: int) -> None:
         """Forget a server's index and delete its files."""

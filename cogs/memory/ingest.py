@@ -40,8 +40,15 @@ class IngestWorker:
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.batch_lock = asyncio.Lock()
-        self.last_error: str | None = None
         self.embedded = 0
+        self._waits: str | None = None
+        self._unwritten: str | None = None
+        self._lost: str | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """What is wrong now, or the last thing that a message suffered from."""
+        return self._waits or self._unwritten or self._lost
 
     def start(self) -> None:
         """Begin; what a crash left in the queue is done first."""
@@ -81,12 +88,11 @@ class IngestWorker:
                     failures = 0
             except (MnemeError, *MODEL_ERRORS) as error:
                 # Nothing is lost: the rows stay in the queue. The reason stands in /memory status until a batch works.
-                self.last_error = f"embedding waits: {error}"
+                self._waits = f"embedding waits: {error}"
                 log.warning("a batch could not be embedded and stays queued: %s", type(error).__name__, exc_info=error)
                 await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
-            self.last_error = None if failures == 0 else self.last_error
             if not self._wake.is_set():
                 self._idle.set()
             with contextlib.suppress(TimeoutError):
@@ -96,8 +102,7 @@ class IngestWorker:
     async def _save_snapshots(self) -> None:
         with self._slot.acquire() as loadout:
             await asyncio.to_thread(loadout.indexes.save, due_only=True)
-            if loadout.indexes.problem is not None:
-                self.last_error = loadout.indexes.problem
+            self._unwritten = loadout.indexes.problem
 
     async def _batch(self) -> bool:
         # A switch of profiles takes the same lock: no batch may end under models that are no longer in use.
@@ -110,7 +115,7 @@ class IngestWorker:
             if not items:
                 return False
             await self._embed(loadout, items, mark_indexed=True)
-            self.last_error = None
+            self._waits = None
             return True
 
     async def _embed(self, loadout: Loadout, items: Sequence[PendingMessage], *, mark_indexed: bool) -> None:
@@ -122,7 +127,7 @@ class IngestWorker:
         if len(failed) == len(items):
             raise error
         # One message that no model can take must not hold up all others; it stays findable by keyword.
-        self.last_error = f"{len(failed)} message(s) could not be embedded: {error}"
+        self._lost = f"{len(failed)} message(s) could not be embedded: {error}"
         log.warning("%d message(s) could not be embedded: %s", len(failed), [f.message.id for f in failed])
         await asyncio.to_thread(self._repository.mark_failed, failed)
 
@@ -173,7 +178,7 @@ class IngestWorker:
         try:
             passages = await loadout.worker.run(reranker.prepare, documents, priority=Priority.BACKGROUND)
         except MODEL_ERRORS as error:
-            self.last_error = f"{len(items)} passage(s) could not be encoded ahead of queries: {error}"
+            self._lost = f"{len(items)} passage(s) could not be encoded ahead of queries: {error}"
             log.warning("passages could not be encoded ahead of queries: %s", type(error).__name__, exc_info=error)
             return
         await asyncio.to_thread(self._passages.save, items, passages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
@@ -237,6 +238,8 @@ class RerankerService:
         missing = [i for i, score in enumerate(scores) if score is None]
         if missing:
             fresh = self._reranker.score(query, [documents[i] for i in missing])
+            if not all(math.isfinite(score.probability) for score in fresh):
+                raise RuntimeError("the reranker gave a score that is no number")
             if len(fresh) != len(missing):
                 raise RuntimeError(f"{self.name} returned {len(fresh)} scores for {len(missing)} documents")
             for i, score in zip(missing, fresh, strict=True):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -137,7 +138,7 @@ class DeviceWorker:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         expires_at = None if deadline is None else time.monotonic() + deadline
-        job = _Job(priority, next(self._numbers), lambda: call(*args), loop, future, expires_at)
+        job = _Job(priority, next(self._numbers), partial(call, *args), loop, future, expires_at)
         with self._condition:
             if self._closed:
                 raise WorkerClosed(f"the worker of {self.name} is closed")
@@ -154,9 +155,10 @@ class DeviceWorker:
                 raise DeadlineExceeded(f"not done within {deadline:g} seconds") from None
             raise error  # the call's own
         finally:
-            if not future.done():
-                future.cancel()
-                self._drop(job)
+            # Cancelling the waiter has cancelled the future already, so its state does not tell whether to drop.
+            future.cancel()
+            self._drop(job)
+            del job, args  # the traceback of a cancelled waiter must not hold on to a batch
 
     def _give_up_hung_call(self) -> None:
         """Let another thread go on where a call hangs; the condition is held."""

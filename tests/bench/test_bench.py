@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from cogs.memory import cli
+from bot import app
 from cogs.memory.bench import chatter, rerank, vectors
 from cogs.memory.bench.measure import BenchError, PathPlan, interleave, peak_rss_mb
 from cogs.memory.bench.report import Bench, Series, Target
@@ -22,8 +21,6 @@ FIGURES = {"seconds", "ratio", "max_difference", "peak_rss_mb"}
 
 def bench(name: str, *arguments: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Run ``bot.py bench NAME --quick --json``; return the paths and all of the benchmark's object."""
-    app = typer.Typer()
-    cli.mount(app)
     result = CliRunner().invoke(app, ["bench", name, "--quick", "--json", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -115,8 +112,6 @@ def test_a_path_that_fails_is_named() -> None:
 
 
 def test_an_unknown_family_is_refused() -> None:
-    app = typer.Typer()
-    cli.mount(app)
     result = CliRunner().invoke(app, ["bench", "rerank", "--family", "gpt"])
     assert isinstance(result.exception, BenchError)
 

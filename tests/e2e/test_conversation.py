@@ -119,7 +119,7 @@ async def test_pages_turn_and_show_nothing_that_was_taken_away_meanwhile(harbour
     server = harbour.server
     for number in range(12):
         await server.say(harbour.ann, harbour.crew, f"Knot number {number}: the bowline and the clove hitch")
-    await found(harbour, "bowline", "number 11")
+    await found(harbour, "bowline number 11", "number 11:")
     call = await server.slash(harbour.ben, harbour.general, "recall", query="bowline clove hitch", limit=12)
     assert "page 1 of 3" in await call.answer()
     before = call.text

@@ -122,11 +122,12 @@ def judge(
     return judged
 
 
-def rerank(row: Judged, scorer: str, blend: float) -> Array:
+def rerank(row: Judged, scorer: str, blend: float) -> Places:
     """Return the places in reranked order: logit + ``blend`` × fused score, then what was no candidate."""
     total = row.logits[scorer] + blend * row.fused
     rest = row.orders["fused"][len(row.candidates) :]
-    return np.concatenate([row.candidates[np.argsort(-total, kind="stable")], rest])
+    places: Places = np.concatenate([row.candidates[np.argsort(-total, kind="stable")], rest])
+    return places
 
 
 def question_metrics(order: Places, relevant: frozenset[int]) -> dict[str, float]:

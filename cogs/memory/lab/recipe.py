@@ -129,9 +129,7 @@ class Recipe(_Strict):
         for phase in phases:
             wanted = {*(phase.merge.of if phase.merge else ()), *([phase.start] if phase.start else [])}
             if missing := wanted - seen:
-                raise ValueError(
-                    f"the phase {phase.name} needs {', '.join(sorted(missing))}, which no phase before it is"
-                )
+                raise ValueError(f"the phase {phase.name} needs {', '.join(sorted(missing))} before it")
             if phase.name in seen:
                 raise ValueError(f"two phases are named {phase.name}")
             seen.add(phase.name)
