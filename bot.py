@@ -8,7 +8,7 @@ import typer
 
 from cogs.memory import cli, models_cli
 from cogs.memory.bench import cli as bench_cli
-from cogs.memory.lab import evaluate_cli, train_cli
+from cogs.memory.lab import evaluate_cli, sources_cli, train_cli
 
 app = typer.Typer(
     name="mneme",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 cli.mount(app)
 app.add_typer(models_cli.app, name="models")
+app.command("datasets")(sources_cli.datasets)
 app.command("evaluate")(evaluate_cli.evaluate)
 app.command("classify")(evaluate_cli.classify)
 train_cli.mount(app)

@@ -23,13 +23,12 @@ from cogs.memory.keywords import terms
 from cogs.memory.lab.conversations import Conversation
 from cogs.memory.lab.datasets import read_time
 from cogs.memory.lab.first_stage import BM25
-from cogs.memory.lab.sources import friendsqa
+from cogs.memory.lab.sources import friendsqa, joined
 from cogs.memory.query import analyse
 from cogs.memory.rerankers.base import LoadOptions
 from cogs.memory.search import DEPTH
 from config.settings import PROJECT_DIR
 
-TURNS = 600
 L2 = 1e-3
 ADDED = {"author_named": 0.6, "in_period": 1.0}
 """What FriendsQA cannot teach, chosen on the generated chats and Molweni: it has no dates, and so many people that who
@@ -44,18 +43,6 @@ class Judged:
 
     signals: Floats
     relevant: npt.NDArray[np.bool_]
-
-
-def joined(conversations: Iterable[Conversation], turns: int = TURNS) -> Iterator[Conversation]:
-    """Yield conversations joined until each has ``turns`` turns or more."""
-    whole = Conversation("joined", ())
-    for number, part in enumerate(conversations):
-        whole = Conversation(f"joined-{number}", whole.turns + part.turns, whole.questions + part.questions)
-        if len(whole.turns) >= turns:
-            yield whole
-            whole = Conversation("joined", ())
-    if whole.turns:
-        yield whole
 
 
 def judged_lists(conversation: Conversation, passages: Vectors, queries: Vectors) -> Iterator[Judged]:

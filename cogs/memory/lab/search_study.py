@@ -18,10 +18,10 @@ from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.fusion import SIGNALS, Floats, load_weights
 from cogs.memory.lab.conversations import ChatTurn, Conversation, read_folder
 from cogs.memory.lab.first_stage import BM25
-from cogs.memory.lab.fusion_training import ADDED, Judged, joined, judged_lists, learn
+from cogs.memory.lab.fusion_training import ADDED, Judged, judged_lists, learn
 from cogs.memory.lab.metrics import bootstrap
 from cogs.memory.lab.report import as_markdown
-from cogs.memory.lab.sources import friendsqa, irc, molweni, qmsum
+from cogs.memory.lab.sources import friendsqa, irc, joined, molweni, qmsum
 from cogs.memory.rerankers.base import LoadOptions
 from config.settings import PROJECT_DIR
 

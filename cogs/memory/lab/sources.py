@@ -10,11 +10,13 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from cogs.memory.errors import BadRequest
 from cogs.memory.lab.conversations import ChatTurn, Conversation, Question, write_folder
+from cogs.memory.lab.generate_chats import generate_chats
 
 Part = Literal["train", "dev"]
 _SPACED = [
@@ -26,6 +28,7 @@ _SPACED = [
 ]
 _IRC_LINE = re.compile(r"^\[\d\d:\d\d\] <([^>]+)> (.*)$")
 _ADDRESSED = re.compile(r"^([A-Za-z0-9_\-\[\]`^|{}]+)[:,]\s+")
+LONG_TURNS = 600
 _BOTS = frozenset({"ubottu", "ubotu", "ubot", "ubotwo"})
 
 
@@ -187,21 +190,39 @@ SOURCES: dict[str, Callable[[Path, Part], Iterator[Conversation]]] = {
 }
 
 
+def joined(conversations: Iterable[Conversation], turns: int = LONG_TURNS) -> Iterator[Conversation]:
+    """Yield conversations joined until each has ``turns`` turns or more: scenes that are long like a channel."""
+    whole = Conversation("joined", ())
+    for number, part in enumerate(conversations):
+        whole = Conversation(f"joined-{number}", whole.turns + part.turns, whole.questions + part.questions)
+        if len(whole.turns) >= turns:
+            yield whole
+            whole = Conversation("joined", ())
+    if whole.turns:
+        yield whole
+
+
 def convert(root: Path, destination: Path) -> dict[str, tuple[int, int]]:
     """Convert every source found under ``root`` to ``destination/NAME-PART``; return turns and questions of each.
 
+    Beside them come two development sets: ``chat-dev`` (generated group chats) and ``friendsqa-long-dev`` (scenes
+    joined to channels of a server's length).
+
     Raises:
-        FileNotFoundError: a source is not there; the message names it.
+        BadRequest: no source is there.
     """
     counts: dict[str, tuple[int, int]] = {}
-    for name, source in SOURCES.items():
-        if not (root / name).is_dir():
-            raise FileNotFoundError(
-                f"{root / name} is missing: --sources wants the folder that holds {', '.join(SOURCES)}"
-            )
-        parts: tuple[Part, ...] = ("train", "dev")
+    found = [name for name in SOURCES if (root / name).is_dir()]
+    if not found:
+        raise BadRequest(f"{root} holds none of {', '.join(SOURCES)}; name the folder that does.")
+    parts: tuple[Part, ...] = ("train", "dev")
+    for name in found:
         for part in parts:
-            counts[f"{name}-{part}"] = write_folder(destination / f"{name}-{part}", source(root, part))
+            counts[f"{name}-{part}"] = write_folder(destination / f"{name}-{part}", SOURCES[name](root, part))
+    counts["chat-dev"] = write_folder(destination / "chat-dev", generate_chats(40, "dev", 1))
+    if "friendsqa" in found:
+        long = joined(friendsqa(root, "dev"))
+        counts["friendsqa-long-dev"] = write_folder(destination / "friendsqa-long-dev", long)
     return counts
 
 
