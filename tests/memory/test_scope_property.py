@@ -17,7 +17,7 @@ from cogs.memory.service import MemoryService
 from tests.memory.building import START, running_service
 from tests.memory.guilds import GUILD_ID, Oracle, random_guild
 
-CASES = int(os.environ.get("MNEME_SCOPE_CASES", "8000"))
+CASES = int(os.environ.get("MNEME_SCOPE_CASES", "20000"))
 ELSEWHERE = 7777
 CHANNELS = [3000 + n for n in range(6)] + [4000 + n for n in range(3)]
 EACH = 3
