@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
 
-from cogs.memory.lab.conversations import Conversation
+from cogs.memory.lab.conversations import ChatTurn, Conversation
 from cogs.memory.lab.generate_chats import generate_chats, grammar
-from cogs.memory.lab.generate_questions import question_conversation
+from cogs.memory.lab.generate_questions import ask_about, question_conversation
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,6 @@ def test_development_chats_tell_of_things_that_training_never_names(chats: list[
 
 
 def test_questions_by_rule_ask_an_author_about_his_own_words() -> None:
-    import random
-
     [chat] = generate_chats(1, "train", seed=9)
     made = question_conversation(chat, 8, random.Random(3))
     turns = {turn.id: turn for turn in made.turns}
@@ -87,3 +86,10 @@ def test_questions_by_rule_ask_an_author_about_his_own_words() -> None:
         [evidence] = question.positives
         named = turns[evidence].author.lower() in question.text.lower()
         assert named or question.category in ("made-about", "made-who")
+
+
+@pytest.mark.parametrize("text", ["I like ...", "We finally saw ''", "I have -- '. ... i went ..."])
+def test_a_turn_of_hardly_any_word_breaks_no_rule(text: str) -> None:
+    for seed in range(20):
+        asked = ask_about([ChatTurn("1", "Nia", text)], 0, {}, random.Random(seed))
+        assert asked is None or len(asked[0].split()) > 0

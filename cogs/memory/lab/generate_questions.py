@@ -51,9 +51,8 @@ def ask_about(
     made: list[tuple[str, str]] = []
     for verb, rest in _PAST.findall(turn.text):
         base = IRREGULAR.get(verb)
-        if base:
-            rest = _turned(rest)
-            head = " ".join(rest.split()[: rng.randint(2, 5)])
+        head = " ".join(_turned(rest).split()[: rng.randint(2, 5)])
+        if base and head:
             made += [
                 (f"What did {turn.author} {base}?", "what"),
                 (rng.choice([f"When did {turn.author} {base} {head}?", f"Did {turn.author} {base} {head}?"]), "when"),
@@ -61,6 +60,8 @@ def ask_about(
             ]
     for verb, rest in _NOW.findall(turn.text):
         head = " ".join(_turned(rest).split()[: rng.randint(2, 5)])
+        if not head:
+            continue
         made += [
             (
                 rng.choice([f"What does {turn.author} {verb}?", f"what does {turn.author} {verb} {head.split()[0]}"]),
