@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from cogs.memory.embedding_service import Vectors
 from cogs.memory.errors import MnemeError
 from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.repository import PendingMessage, Repository
@@ -21,12 +24,28 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0
 EMBED_SECONDS = 300.0
 """A batch that takes longer, the questions that went ahead of it included, hangs."""
+SLICE_CHARACTERS = 2
+"""Characters of a slice for each token of the profile's budget: about half of a forward pass of the reranker."""
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 Progress = Callable[[str, float], Awaitable[None]]
 
 
 def _texts(items: Sequence[PendingMessage]) -> list[str]:
     return [embedding_text(item.message, item.parent) for item in items]
+
+
+def slices(texts: Sequence[str], characters: int) -> Iterator[list[int]]:
+    """Yield the places of texts in slices of at most so many characters, or of one text; similar lengths together."""
+    part: list[int] = []
+    filled = 0
+    for place in sorted(range(len(texts)), key=lambda i: len(texts[i])):
+        if part and filled + len(texts[place]) > characters:
+            yield part
+            part, filled = [], 0
+        part.append(place)
+        filled += len(texts[place])
+    if part:
+        yield part
 
 
 class IngestWorker:
@@ -136,13 +155,7 @@ class IngestWorker:
     ) -> Exception | None:
         """Embed a batch, halving it around what fails; return the last error, and append what failed."""
         try:
-            vectors = await loadout.worker.run(
-                loadout.embedder.embed_passages,
-                _texts(items),
-                await self._images(loadout, items),
-                priority=Priority.BACKGROUND,
-                deadline=EMBED_SECONDS,
-            )
+            vectors = await self._vectors(loadout, _texts(items), await self._images(loadout, items))
         except DeadlineExceeded as error:
             raise MnemeError("the embedder hangs; it is tried again") from error  # smaller batches would not help
         except MODEL_ERRORS as error:
@@ -165,6 +178,21 @@ class IngestWorker:
         if loadout.reranker is not None and loadout.reranker.prepares:
             await self._prepare(loadout, loadout.reranker, items)
         return None
+
+    async def _vectors(
+        self, loadout: Loadout, texts: Sequence[str], images: Sequence[tuple[Path, ...]] | None
+    ) -> Vectors:
+        """Embed in slices of similar length: a person's question waits for one slice, never for the whole batch."""
+        vectors: Vectors = np.empty((len(texts), loadout.embedder.dim), dtype=np.float32)
+        for part in slices(texts, loadout.profile.batch_tokens * SLICE_CHARACTERS):
+            vectors[part] = await loadout.worker.run(
+                loadout.embedder.embed_passages,
+                [texts[i] for i in part],
+                None if images is None else [images[i] for i in part],
+                priority=Priority.BACKGROUND,
+                deadline=EMBED_SECONDS,
+            )
+        return vectors
 
     async def _images(self, loadout: Loadout, items: Sequence[PendingMessage]) -> list[tuple[Path, ...]] | None:
         """Bring the images of messages here, where a model of the profile sees them."""

@@ -89,12 +89,21 @@ def test_import_tells_where_the_time_goes() -> None:
 
 
 def test_soak_loses_nothing() -> None:
-    paths, whole = bench("soak", "--seconds", "2", "--rate", "30", "--recalls", "3")
+    paths, whole = bench("soak", "--direct", "--seconds", "2", "--rate", "30", "--recalls", "3")
     assert set(paths) == {"mneme: recall", "mneme: remember"}
     assert whole["sent"] == whole["stored"] == whole["indexed"] == 60
     assert whole["lost"] == 0
     assert paths["mneme: recall"]["calls"] == 6
     assert whole["rss_mb"]
+
+
+def test_soak_through_discord_loses_nothing() -> None:
+    paths, whole = bench("soak", "--seconds", "3", "--rate", "40", "--recalls", "3")
+    assert whole["sent"] == whole["stored"] == 120
+    assert whole["agrees"]
+    assert whole["lost"] == whole["unanswered_recalls"] == 0
+    assert paths["discord: recall"]["calls"] == 9
+    assert whole["longest_heartbeat_silence_seconds"] > 0
 
 
 def test_memory_is_of_the_path_alone(tmp_path: Path) -> None:

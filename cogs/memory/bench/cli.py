@@ -176,12 +176,17 @@ def soak(
     recalls: Annotated[float, typer.Option(min=0.1, help="Recalls a second.")] = 20,
     seconds: Annotated[float | None, typer.Option(min=1, help="How long; 300 by default, 10 with --quick.")] = None,
     profile: Annotated[str, typer.Option(help="The hardware profile.")] = "minimal",
+    direct: Annotated[
+        bool, typer.Option(help="Without Discord: straight into the memory, in this process, with the loop's lag.")
+    ] = False,
     threads: ThreadsOption = None,
 ) -> None:
-    """A stream of messages with recalls beside it: losses, latencies, memory, the event loop's lag."""
+    """The real bot on a loopback Discord under a stream of messages and recalls: losses, latencies, memory."""
     _prepare(threads)
-    from cogs.memory.bench import soak as bench
+    from cogs.memory.bench import soak as straight
+    from cogs.memory.bench import soak_gateway as through
 
     length = seconds or (10.0 if quick else 300.0)
-    found = bench.run(profile, rate, recalls, length, say=lambda line: Progress.print(line, style="dim"))
+    run = straight.run if direct else through.run
+    found = run(profile, rate, recalls, length, say=lambda line: Progress.print(line, style="dim"))
     _finish(found, as_json, out)
