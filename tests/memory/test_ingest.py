@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def test_slices_hold_every_text_once_and_keep_to_the_budget() -> None:
 
 async def test_a_question_waits_for_a_slice_and_not_for_the_batch(tmp_path: Path) -> None:
     order: list[str] = []
+    began = threading.Event()
 
     class Recording:
         def __init__(self, encoder: Any) -> None:
@@ -33,6 +35,7 @@ async def test_a_question_waits_for_a_slice_and_not_for_the_batch(tmp_path: Path
 
         def encode(self, texts: Sequence[str]) -> Any:
             order.append("question" if any("pizza" in text for text in texts) else "slice")
+            began.set()
             return self.encoder.encode(texts)
 
     async with running_service(tmp_path, profile="minimal") as service:
@@ -40,8 +43,7 @@ async def test_a_question_waits_for_a_slice_and_not_for_the_batch(tmp_path: Path
         with service.slot.acquire() as loadout:
             loadout.embedder._encoder = Recording(loadout.embedder._encoder)
         await service.remember([message(i, f"{i} {LONG}") for i in range(1, 121)])
-        while "slice" not in order:
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(began.wait, 20)
         await ask(service, "where is the pizza place")
         await service.drain()
         assert order.index("question") <= 6, "it stood behind the batch"
