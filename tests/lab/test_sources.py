@@ -37,7 +37,7 @@ def test_sets_are_written_as_the_evaluation_reads_them(sources: Path, tmp_path: 
     result = CliRunner().invoke(app, ["datasets", str(sources), str(tmp_path / "sets"), "--json"])
     assert result.exit_code == 0, result.output
     counts = json.loads(result.stdout)
-    assert set(counts) == {"friendsqa-train", "friendsqa-dev", "friendsqa-long-dev", "chat-dev"}
+    assert set(counts) == {"friendsqa-train", "friendsqa-dev", "friendsqa-long-dev", "chat-dev", "chat-followup-dev"}
     development = load_dataset(tmp_path / "sets" / "friendsqa-dev")
     assert [message.text for message in development.messages[:2]] == [
         "I don't want the green lamp.",
@@ -58,6 +58,20 @@ def test_no_episode_is_on_both_sides(sources: Path, tmp_path: Path) -> None:
     ]
     assert all(sides)
     assert not sides[0] & sides[1]
+
+
+def test_a_question_that_goes_on_says_nothing_without_the_turn_before(sources: Path, tmp_path: Path) -> None:
+    CliRunner().invoke(app, ["datasets", str(sources), str(tmp_path / "sets")])
+    plain, followed = (load_dataset(tmp_path / "sets" / name) for name in ("chat-dev", "chat-followup-dev"))
+    names = {message.author for message in plain.messages}
+    first = {query.id: query for query in plain.queries}
+    assert len(followed.queries) > 300
+    for query in followed.queries:
+        assert {"they", "their", "they?"} & set(query.text.split())
+        assert not any(name in query.text.split() for name in names)
+        ((_, before),) = query.turns
+        (name,) = {name for name in names if name in before.split()}
+        assert name in first[query.id.removesuffix("-next")].text
 
 
 def test_a_folder_without_any_source_is_named(tmp_path: Path) -> None:

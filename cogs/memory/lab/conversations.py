@@ -24,7 +24,8 @@ class ChatTurn:
 class Question:
     """A question and the turns that answer it. ``negatives`` are turns known not to, where the source names them.
 
-    ``ignored`` turns are neither: too near to the evidence to be called wrong.
+    ``ignored`` turns are neither: too near to the evidence to be called wrong. ``asked_after`` are ``(author, text)``
+    of the turns that the question itself stands behind.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Question:
     asked_at: str | None = None
     negatives: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    asked_after: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def write_folder(folder: Path, conversations: Iterable[Conversation]) -> tuple[i
                 }
                 about |= {"negatives": question.negatives} if question.negatives else {}
                 about |= {"ignored": question.ignored} if question.ignored else {}
+                if question.asked_after:
+                    about["turns"] = [{"author": author, "text": said} for author, said in question.asked_after]
                 queries.write(_line({"_id": question.id, "text": question.text, "metadata": about}))
                 qrels.writelines(f"{question.id}\t{turn_id}\t1\n" for turn_id in question.positives)
                 questions += 1

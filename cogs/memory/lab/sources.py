@@ -11,6 +11,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -202,11 +203,28 @@ def joined(conversations: Iterable[Conversation], turns: int = LONG_TURNS) -> It
         yield whole
 
 
+def followed_up(conversations: Iterable[Conversation]) -> Iterator[Conversation]:
+    """Yield the conversations with the questions that name one person, asked as people go on: the name stands in the
+    turn before, the question says "they". Without that turn nobody could know who is meant."""
+    for conversation in conversations:
+        names = {turn.author for turn in conversation.turns}
+        asked = []
+        for question in conversation.questions:
+            named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", question.text)]
+            if len(named) != 1 or question.text.startswith(named[0]):
+                continue
+            text = re.sub(rf"\b{re.escape(named[0])}['’]s\b", "their", question.text)
+            text = re.sub(rf"\b{re.escape(named[0])}\b", "they", text)
+            before = (("Somebody", f"I was talking with {named[0]} yesterday"),)
+            asked.append(replace(question, id=f"{question.id}-next", text=text, asked_after=before))
+        yield replace(conversation, questions=tuple(asked))
+
+
 def convert(root: Path, destination: Path) -> dict[str, tuple[int, int]]:
     """Convert every source found under ``root`` to ``destination/NAME-PART``; return turns and questions of each.
 
-    Beside them come two development sets: ``chat-dev`` (generated group chats) and ``friendsqa-long-dev`` (scenes
-    joined to channels of a server's length).
+    Beside them come three development sets: ``chat-dev`` (generated group chats), ``chat-followup-dev`` (its questions
+    asked as people go on from a turn) and ``friendsqa-long-dev`` (scenes joined to channels of a server's length).
 
     Raises:
         BadRequest: no source is there.
@@ -219,7 +237,9 @@ def convert(root: Path, destination: Path) -> dict[str, tuple[int, int]]:
     for name in found:
         for part in parts:
             counts[f"{name}-{part}"] = write_folder(destination / f"{name}-{part}", SOURCES[name](root, part))
-    counts["chat-dev"] = write_folder(destination / "chat-dev", generate_chats(40, "dev", 1))
+    chats = list(generate_chats(40, "dev", 1))
+    counts["chat-dev"] = write_folder(destination / "chat-dev", chats)
+    counts["chat-followup-dev"] = write_folder(destination / "chat-followup-dev", followed_up(chats))
     if "friendsqa" in found:
         long = joined(friendsqa(root, "dev"))
         counts["friendsqa-long-dev"] = write_folder(destination / "friendsqa-long-dev", long)
