@@ -48,8 +48,9 @@ class GuildIndexes:
         found = self._stores.get(guild_id)
         if found is not None:
             return found
-        # The writers' lock first, always in this order: nothing may change between reading rows and taking them in.
-        with self._repository.write_lock, self._lock:
+        # Only the lock of the indexes, which writers take after their commit: a question needs no database lock that
+        # another process may hold. What is committed while the rows are read comes in, or goes, right after.
+        with self._lock:
             if guild_id not in self._stores:
                 self._stores[guild_id] = self._open(guild_id)
             return self._stores[guild_id]
@@ -76,6 +77,12 @@ class GuildIndexes:
         self, items: Sequence[PendingMessage], vectors: npt.NDArray[np.float32], kept: list[int], seqs: list[int]
     ) -> None:
         """Take in what was just committed; called while nobody else may write."""
+        with self._lock:  # an index that is being opened may have read its rows before this commit
+            self._add(items, vectors, kept, seqs)
+
+    def _add(
+        self, items: Sequence[PendingMessage], vectors: npt.NDArray[np.float32], kept: list[int], seqs: list[int]
+    ) -> None:
         by_guild: dict[int, list[int]] = {}
         for position, i in enumerate(kept):
             by_guild.setdefault(items[i].message.guild_id, []).append(position)
@@ -93,11 +100,12 @@ class GuildIndexes:
             self._changed.setdefault(guild_id, time.monotonic())
 
     def remove(self, guild_id: int, message_ids: Collection[int]) -> None:
-        """Take messages out, in memory and on disk."""
-        # A store that was never opened may still have a snapshot that holds them.
-        if guild_id in self._stores or self._snapshot(guild_id).exists():
-            self.store(guild_id).remove(list(message_ids))
-            self._changed.setdefault(guild_id, time.monotonic())
+        """Take messages out, in memory and on disk; called after the commit, while nobody else may write."""
+        with self._lock:
+            # A store that was never opened may still have a snapshot that holds them.
+            if guild_id in self._stores or self._snapshot(guild_id).exists():
+                self.store(guild_id).remove(list(message_ids))
+                self._changed.setdefault(guild_id, time.monotonic())
 
     def drop_guild(self, guild_id: int) -> None:
         """Forget a server's index and delete its files."""
@@ -152,13 +160,13 @@ class GuildIndexes:
 
     def stats(self) -> VectorStats:
         """Return what the open stores hold together."""
-        all_stats = [store.stats() for store in self._stores.values()]
+        all_stats = [store.stats() for store in list(self._stores.values())]
         return VectorStats(sum(s.vectors for s in all_stats), sum(s.bytes for s in all_stats), self._kind)
 
     def close(self) -> None:
         """Write what changed and free the memory."""
         self.save()
-        for store in self._stores.values():
+        for store in list(self._stores.values()):
             store.close()
         self._stores.clear()
 

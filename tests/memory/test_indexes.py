@@ -1,0 +1,73 @@
+"""An index that is opened while others write."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cogs.memory.indexes import GuildIndexes
+from cogs.memory.service import MemoryService
+from tests.memory.building import GUILD, message, running_service
+
+CHAT = [message(i, f"Number {i} of the chat about sailing") for i in range(6)]
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[MemoryService]:
+    async with running_service(tmp_path) as started:
+        await started.remember(CHAT)
+        await started.drain()
+        yield started
+
+
+def unopened(service: MemoryService, monkeypatch: pytest.MonkeyPatch) -> GuildIndexes:
+    """Put indexes into service that were not opened yet, as right after a start."""
+    with service.slot.acquire() as loadout:
+        old = loadout.indexes
+        new = GuildIndexes(service.repository, old.model_key, old.dim, old._directory.parent, "flat-fp16")
+        monkeypatch.setattr(loadout, "indexes", new)
+    return new
+
+
+async def test_it_opens_while_a_writer_waits_for_the_database(
+    service: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = unopened(service, monkeypatch)
+    with service.repository.write_lock:  # as held by a writer whom another process keeps waiting
+        store = await asyncio.wait_for(asyncio.to_thread(indexes.store, GUILD), 10)
+    assert len(store) == len(CHAT)
+
+
+async def test_what_is_deleted_edited_and_added_while_it_opens_is_right_in_it(
+    service: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexes = unopened(service, monkeypatch)
+    read, go_on = threading.Event(), threading.Event()
+    vectors = service.repository.vectors
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        rows = list(vectors(*args, **more))
+        read.set()
+        assert go_on.wait(20)
+        yield from rows
+
+    monkeypatch.setattr(service.repository, "vectors", slowly)
+    opening = asyncio.create_task(asyncio.to_thread(indexes.store, GUILD))
+    assert await asyncio.to_thread(read.wait, 20)
+    writing = [
+        asyncio.create_task(service.forget_messages(GUILD, [CHAT[0].id])),
+        asyncio.create_task(service.edit(message(1, "Number 1 was about rowing after all"))),
+        asyncio.create_task(service.remember([message(7, "And one that is new")])),
+    ]
+    await asyncio.sleep(0.3)
+    go_on.set()
+    store = await opening
+    await asyncio.gather(*writing)
+    await service.drain()
+    assert len(store) == len(CHAT)
+    assert await asyncio.to_thread(indexes.differences) == (0, 0)
