@@ -142,6 +142,11 @@ class GuildIndexes:
                 if store is not None:
                     self._write(guild_id, store)
 
+    def prove(self) -> None:
+        """Let approximate indexes that grew measure their recall again."""
+        for store in list(self._stores.values()):
+            store.prove()
+
     def _write(self, guild_id: int, store: FaissStore) -> None:
         try:
             store.save(time.time_ns() // 1000)
@@ -161,7 +166,8 @@ class GuildIndexes:
     def stats(self) -> VectorStats:
         """Return what the open stores hold together."""
         all_stats = [store.stats() for store in list(self._stores.values())]
-        return VectorStats(sum(s.vectors for s in all_stats), sum(s.bytes for s in all_stats), self._kind)
+        kinds = "; ".join(dict.fromkeys(s.kind for s in all_stats)) or self._kind
+        return VectorStats(sum(s.vectors for s in all_stats), sum(s.bytes for s in all_stats), kinds)
 
     def close(self) -> None:
         """Write what changed and free the memory."""

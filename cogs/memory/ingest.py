@@ -122,6 +122,7 @@ class IngestWorker:
         with self._slot.acquire() as loadout:
             await asyncio.to_thread(loadout.indexes.save, due_only=True)
             self._unwritten = loadout.indexes.problem
+            await asyncio.to_thread(loadout.indexes.prove)
 
     async def _batch(self) -> bool:
         # A switch of profiles takes the same lock: no batch may end under models that are no longer in use.

@@ -33,8 +33,9 @@ class MemoryProfile(BaseModel):
 
     ``candidates`` is how many of the fused hits the reranker sees; ``deadline_ms`` how long it may take;
     ``batch_tokens`` bounds one forward pass; ``max_document_tokens`` cuts a document's tail; ``min_score`` leaves out
-    hits below it; ``early_exit`` is the tolerance at which scoring stops early (off where absent); ``blend`` is the
-    weight of the fused score beside the reranker's in the final order (0: none).
+    hits below it; ``index`` is how vectors are held and searched (``vector_store/segment.py``); ``early_exit`` is the
+    tolerance at which scoring stops early (off where absent); ``blend`` is the weight of the fused score beside the
+    reranker's in the final order (0: none).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,7 +52,7 @@ class MemoryProfile(BaseModel):
     batch_tokens: int = Field(default=4096, ge=64)
     max_document_tokens: int = Field(default=512, ge=8)
     embed_batch: int = Field(default=256, ge=1, le=4096)
-    index: str = "flat-fp16"
+    index: Literal["flat-fp16", "flat-int8", "signs-fp16"] = "flat-fp16"
     min_score: float = Field(default=0.0, ge=0, le=1)
     blend: float = Field(default=0.0, ge=0, le=1)
     early_exit: float | None = Field(default=None, ge=0, le=1)

@@ -12,7 +12,7 @@ import pytest
 
 from cogs.memory.indexes import GuildIndexes
 from cogs.memory.service import MemoryService
-from tests.memory.building import GUILD, message, running_service
+from tests.memory.building import GUILD, ask, message, running_service, texts
 
 CHAT = [message(i, f"Number {i} of the chat about sailing") for i in range(6)]
 
@@ -71,3 +71,22 @@ async def test_what_is_deleted_edited_and_added_while_it_opens_is_right_in_it(
     await service.drain()
     assert len(store) == len(CHAT)
     assert await asyncio.to_thread(indexes.differences) == (0, 0)
+
+
+async def test_a_profile_may_choose_the_approximate_index_and_status_tells_its_recall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.memory.vector_store.faiss.APPROXIMATE_ROWS", 20)
+    monkeypatch.setattr("cogs.memory.ingest.IDLE_SECONDS", 0.05)
+    profiles = tmp_path / "profiles.yaml"
+    profiles.write_text("large:\n  needs: {memory_gb: 0.1}\n  index: signs-fp16\n", encoding="utf-8")
+    async with running_service(tmp_path, profile="large", profiles_file=profiles) as service:
+        await service.remember([message(i, f"Number {i} of the chat about sailing") for i in range(60)])
+        await service.drain()
+        await ask(service, "sailing")  # opens the index
+        for _ in range(200):
+            if "of the exact" in (index := (await service.status()).index):
+                break
+            await asyncio.sleep(0.05)
+        assert "signs-fp16, 100.0% of the exact 50 best" in index
+        assert "Number 7" in texts(await ask(service, "Number 7 of the chat"))[0]

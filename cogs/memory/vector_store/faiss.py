@@ -1,34 +1,40 @@
-"""The embedded vector store: FAISS codes by channel in the process, exact, with a snapshot on disk."""
+"""The embedded vector store: FAISS codes by channel in the process, with a snapshot on disk."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import faiss
 import numpy as np
 
+from cogs.memory.vector_store import signs
 from cogs.memory.vector_store.base import Ids, Vectors, VectorStats
 from cogs.memory.vector_store.locks import ReadWriteLock
-from cogs.memory.vector_store.segment import KINDS, NO_IDS, ROWS, Segment
+from cogs.memory.vector_store.segment import KINDS, NO_IDS, ROWS, SIGNS, Segment
 from cogs.memory.vector_store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 PARALLEL_ROWS = 50_000
 """A search over more rows than this is worth dividing among the cores."""
+APPROXIMATE_ROWS = 200_000
+"""A scope with fewer rows is searched exactly by every kind: that takes a few milliseconds."""
 
 
 class FaissStore:
     """The vectors of one server and one embedder; see :class:`~cogs.memory.vector_store.base.VectorStore`.
 
     Each channel has its own segments, so a search reads the vectors of the channels in scope and no others.
-    ``kind`` is ``flat-fp16`` (2 bytes a dimension) or ``flat-int8`` (1). ``model_key`` names what made the vectors:
-    a snapshot of another is not read. Thread-safe: searches go on beside each other, and stop only while rows change.
+    ``kind`` is ``flat-fp16`` (2 bytes a dimension), ``flat-int8`` (1), or ``signs-fp16``, which in large scopes
+    searches the vectors' signs first, once :meth:`prove` has shown that this finds what the exact search does.
+    ``model_key`` names what made the vectors: a snapshot of another is not read. Thread-safe: searches go on beside
+    each other, and stop only while rows change.
     """
 
     def __init__(self, dim: int, directory: Path, kind: str = "flat-fp16", model_key: str = "") -> None:
@@ -44,6 +50,7 @@ class FaissStore:
         self._snapshot = Snapshot(directory, dim, self._code_size, f"{kind} {model_key}")
         self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool: ThreadPoolExecutor | None = None
+        self.proof: signs.Proof | None = None
 
     def _segments(self) -> Iterator[Segment]:
         for segments in self._channels.values():
@@ -128,7 +135,8 @@ class FaissStore:
     ) -> list[tuple[int, float]]:
         """Return at most ``k`` ``(message id, cosine)`` of the given channels, best first; equal ones newest first.
 
-        ``query`` has shape (dim,). ``allowed`` narrows further to those message ids.
+        Exact, except for ``signs-fp16`` in a scope of more than :data:`APPROXIMATE_ROWS` without ``allowed``. ``query``
+        has shape (dim,). ``allowed`` narrows further to those message ids.
         """
         if query.shape != (self.dim,):
             raise ValueError(f"a query of shape {query.shape} came to an index of {self.dim} dimensions")
@@ -140,22 +148,48 @@ class FaissStore:
             few = channel_ids if len(channel_ids) < len(self._channels) else self._channels.keys() & channel_ids
             segments = [s for channel_id in few for s in self._channels.get(channel_id, ())]
             total = sum(map(len, segments))
-            if total > PARALLEL_ROWS and self._threads > 1:
-                parts = self._parallel(query, segments, k, wanted)
-            else:
-                parts = [_scan(query, segments, k, wanted)]
+            scan = partial(_scan, query, k=k, allowed=wanted)
+            if total > APPROXIMATE_ROWS and wanted is None and (factor := self._oversampling()):
+                scan = partial(signs.nearest, query, candidates=factor * k)
+            divided = total > PARALLEL_ROWS and self._threads > 1
+            parts = self._parallel(scan, segments) if divided else [scan(segments)]
             ids = np.concatenate([ids for ids, _ in parts])
             scores = np.concatenate([scores for _, scores in parts])
         best = np.lexsort((-ids, -scores))[:k]
         return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
 
     def _parallel(
-        self, query: Vectors, segments: list[Segment], k: int, allowed: Ids | None
+        self, scan: Callable[[list[Segment]], tuple[Ids, Vectors]], segments: list[Segment]
     ) -> list[tuple[Ids, Vectors]]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="vectors")
         shares = [segments[i :: self._threads] for i in range(self._threads)]
-        return list(self._pool.map(lambda share: _scan(query, share, k, allowed), shares))
+        return list(self._pool.map(scan, shares))
+
+    def _oversampling(self) -> int | None:
+        proof = self.proof
+        return proof.oversampling if proof is not None and proof.holds_for(len(self)) else None
+
+    def prove(self) -> None:
+        """Measure whether the signs find what the exact search finds, where that is due.
+
+        Until it was shown, and where it fails, every search is exact. It takes some seconds in a large index, a trial
+        at a time, so writers wait for one trial at most; call it in the background.
+        """
+        rows = len(self)
+        if self.kind != SIGNS or rows <= APPROXIMATE_ROWS:
+            return
+        if self.proof is not None and self.proof.rows <= rows * signs.GROWTH and rows <= self.proof.rows * signs.GROWTH:
+            return
+        rng, places = np.random.default_rng(rows), []
+        for number in range(signs.TRIALS):
+            with self._lock.read():
+                segments = list(self._segments())
+                if not any(map(len, segments)):
+                    return  # everything was forgotten meanwhile
+                places.append(signs.trial(segments, _best_ids, rng, half=number % 2 == 1))
+        self.proof = signs.judge(rows, np.concatenate(places))
+        log.info("the approximate index of %d messages: %s", rows, self.proof)
 
     # -- the snapshot -----------------------------------------------------------------------------------------------
 
@@ -256,7 +290,8 @@ class FaissStore:
         """Return what is held."""
         with self._lock.read():
             segments = list(self._segments())
-            return VectorStats(sum(map(len, segments)), sum(s.bytes for s in segments), self.kind)
+            kind = self.kind if self.proof is None else f"{self.kind}, {self.proof}"
+            return VectorStats(sum(map(len, segments)), sum(s.bytes for s in segments), kind)
 
     def close(self) -> None:
         """Free what is held; snapshots stay."""
@@ -266,6 +301,11 @@ class FaissStore:
             if self._pool is not None:
                 self._pool.shutdown()
                 self._pool = None
+
+
+def _best_ids(query: Vectors, segments: Sequence[Segment], k: int) -> Ids:
+    ids, cosines = _scan(query, segments, k, None)
+    return ids[np.lexsort((-ids, -cosines))[:k]]
 
 
 def _scan(query: Vectors, segments: Sequence[Segment], k: int, allowed: Ids | None) -> tuple[Ids, Vectors]:

@@ -31,8 +31,9 @@ def _int8(dim: int) -> Any:
     return index
 
 
-KINDS: dict[str, Callable[[int], Any]] = {"flat-fp16": _fp16, "flat-int8": _int8}
-"""How vectors are held: 2 bytes a dimension, or 1."""
+SIGNS = "signs-fp16"
+KINDS: dict[str, Callable[[int], Any]] = {"flat-fp16": _fp16, "flat-int8": _int8, SIGNS: _fp16}
+"""How vectors are held: 2 bytes a dimension, or 1, or 2 and a bit for the approximate search."""
 
 
 class Segment:
@@ -47,6 +48,7 @@ class Segment:
         self.code_size: int = self.index.code_size
         self._ids: Ids = np.empty(CAPACITIES[0], dtype=np.int64)
         self._seqs: Ids = np.empty(CAPACITIES[0], dtype=np.int64)
+        self._signs: Codes = np.empty((CAPACITIES[0] if kind == SIGNS else 0, (dim + 7) // 8), dtype=np.uint8)
         self.changed = True
         self.slot: int | None = None
         self.low = self.high = 0
@@ -78,16 +80,27 @@ class Segment:
         return np.asarray(flat, dtype=np.uint8).reshape(len(self), self.code_size)
 
     @property
+    def signs(self) -> Codes:
+        """One bit a dimension, set where the component is not negative, by row; empty for kinds without."""
+        return self._signs[: len(self)]
+
+    @property
     def bytes(self) -> int:
-        """Memory of codes, ids and change numbers."""
-        return len(self) * self.code_size + self._ids.nbytes + self._seqs.nbytes
+        """Memory of codes, signs, ids and change numbers."""
+        return len(self) * self.code_size + self._signs.nbytes + self._ids.nbytes + self._seqs.nbytes
+
+    def decode(self, rows: Ids) -> Vectors:
+        """Return the vectors of rows, shape (len(rows), dim), as precise as the codes are."""
+        vectors: Vectors = self.index.sa_decode(np.ascontiguousarray(self.codes[rows]))
+        return vectors
 
     def _reserve(self, rows: int) -> None:
         if rows > self.capacity:
             capacity = next(c for c in CAPACITIES if c >= rows)
-            for name in ("_ids", "_seqs"):
-                grown = np.empty(capacity, dtype=np.int64)
-                grown[: len(self)] = getattr(self, name)[: len(self)]
+            for name in ("_ids", "_seqs", *(["_signs"] if len(self._signs) else [])):
+                held = getattr(self, name)
+                grown = np.empty((capacity, *held.shape[1:]), dtype=held.dtype)
+                grown[: len(self)] = held[: len(self)]
                 setattr(self, name, grown)
 
     def append(self, ids: Ids, seqs: Ids, vectors: Vectors) -> None:
@@ -97,6 +110,7 @@ class Segment:
         self._ids[start:end] = ids
         self._seqs[start:end] = seqs
         self.index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        self._take_signs(start)
         self._note_range()
 
     def restore(self, ids: Ids, seqs: Ids, codes: Codes) -> None:
@@ -107,15 +121,23 @@ class Segment:
         self.index.codes.resize(len(ids) * self.code_size)
         self.index.ntotal = len(ids)
         self.codes[:] = codes
+        self._take_signs(0)
         self._note_range()
+
+    def _take_signs(self, start: int) -> None:
+        if len(self._signs):
+            halves = np.ascontiguousarray(self.codes[start:]).view(np.float16)
+            self._signs[start : len(self)] = np.packbits(halves >= 0, axis=1)
 
     def remove(self, rows: Ids) -> None:
         """Take rows out: the last ones fill the gaps, and what they leave is overwritten."""
         keep = len(self) - len(rows)
         gaps = rows[rows < keep]
         movers = np.setdiff1d(np.arange(keep, len(self), dtype=np.int64), rows, assume_unique=True)
-        for values in (self._ids, self._seqs, self.codes):
+        parts: list[npt.NDArray[Any]] = [self._ids, self._seqs, self.codes]
+        for values in [*parts, self._signs] if len(self._signs) else parts:
             values[gaps] = values[movers]
+        self._signs[keep : len(self)] = 0
         self.codes[keep:] = 0
         self._ids[keep : len(self)] = 0
         self._seqs[keep : len(self)] = 0
