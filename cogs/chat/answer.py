@@ -248,11 +248,6 @@ class Pacer:
         self._shown = text
         self._next = now + self.interval
 
-    def slow_down(self, now: float, retry_after: float) -> None:
-        """Heed a 429: nothing before ``retry_after`` seconds, and a longer interval from then on."""
-        self._next = max(self._next, now + retry_after)
-        self.interval = min(10.0, self.interval * 1.5)
-
 
 def question_of(content: str, bot_id: int | None) -> str:
     """Return what a message asks the bot: its text without the bot's own mention (``None``: without any)."""

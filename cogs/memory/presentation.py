@@ -15,8 +15,7 @@ from cogs.memory.excerpts import Span, excerpt, excerpt_markdown, fit
 from cogs.memory.records import Hit, PersonSummary, ProfileReport, Reach, RecallResult, Status, StoredMessage
 
 #: Discord's limits, in characters: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
-EMBED_TOTAL, EMBED_DESCRIPTION, EMBED_FIELD_NAME, EMBED_FIELD_VALUE = 6000, 4096, 256, 1024
-EMBED_TITLE, EMBED_FOOTER, MESSAGE = 256, 2048, 2000
+EMBED_FIELD_NAME, EMBED_TITLE, MESSAGE = 256, 256, 2000
 
 PER_PAGE = 5
 EXCERPT = 280

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -117,17 +117,6 @@ class SearchRows(RepositoryBase):
             row["id"]: stored_message(row, row["channel_name"] or "", sorted(labels.get(row["id"], ()))) for row in rows
         }
 
-    def neighbours(self, message: StoredMessage, scope: Scope, count: int) -> list[StoredMessage]:
-        """Return up to ``count`` messages on each side of one, in its channel, oldest first."""
-        here = [MESSAGES.c.channel_id == message.channel_id, self.in_scope(scope)]
-        before = (
-            sa.select(MESSAGES).where(MESSAGES.c.id < message.id, *here).order_by(MESSAGES.c.id.desc()).limit(count)
-        )
-        after = sa.select(MESSAGES).where(MESSAGES.c.id > message.id, *here).order_by(MESSAGES.c.id).limit(count)
-        with self.reading() as db:
-            rows = [*reversed(list(db.execute(before).mappings())), *db.execute(after).mappings()]
-        return [stored_message(row) for row in rows]
-
     def beside(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[int | None, int | None]]:
         """Map messages of the scope to the ids right before and after each in its channel."""
         if not message_ids:
@@ -231,11 +220,6 @@ class SearchRows(RepositoryBase):
         """Take messages out of the keyword index."""
         if message_ids:
             db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), [{"id": i} for i in message_ids])
-
-    def keyword_ids(self, guild_ids: Mapping[int, object] | None = None) -> set[int]:
-        """Return every message id that the keyword index holds, for verification."""
-        with self.reading() as db:
-            return set(db.scalars(sa.text("SELECT rowid FROM keywords")))
 
 
 def _keywords_join(*, outer: bool = False) -> sa.FromClause:

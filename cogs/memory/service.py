@@ -331,7 +331,7 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
                 profile=loadout.profile.name,
                 embedder=loadout.embedder.model_key,
                 reranker=None if loadout.reranker is None else loadout.reranker.name,
-                device=f"{loadout.profile.device} ({loadout.profile.dtype})",
+                device=f"{loadout.profile.device} ({loadout.profile.dtype}){_busy(loadout.worker.health().busy_for)}",
                 index=f"{stats.kind}: {stats.vectors:,} vectors, {stats.bytes / 2**20:.1f} MB",
                 last_error=self.ingest.last_error or self.label_worker.last_error or self.last_recall_error,
                 latency=self.latency.percentiles(),
@@ -339,3 +339,8 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
                 degraded=loadout.problem or self._problem,
                 tokens_saved=self.tokens_saved,
             )
+
+
+def _busy(seconds: float | None) -> str:
+    """Return what to say of a model's call that has gone on for so long; a short one is not worth a word."""
+    return "" if seconds is None or seconds < 1 else f", a call has been running for {seconds:.0f} s"

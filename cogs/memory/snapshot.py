@@ -94,14 +94,6 @@ class GuildSnapshot:
         ruling = self.ruling(channel) if channel is not None else None
         return ruling is not None and ruling.nsfw
 
-    def with_threads(self, channel_id: int) -> frozenset[int]:
-        """Return the ids of a channel and of its threads, which is what naming a channel means to a reader."""
-        return frozenset(
-            channel.id
-            for channel in self.channels
-            if channel.id == channel_id or (channel.kind == "thread" and channel.parent_id == channel_id)
-        )
-
     def with_known(self, known: Iterable[ChannelInfo]) -> GuildSnapshot:
         """Return this snapshot with the remembered threads that Discord no longer keeps at hand (archived ones).
 

@@ -211,10 +211,6 @@ def test_the_pacer_spaces_edits_and_always_shows_the_last() -> None:
     assert pacer.due(1.2, "ab")
     assert not pacer.due(5.0, "a"), "nothing new to show"
     assert pacer.due(0.1, "ab", final=True)
-    pacer.slow_down(2.0, 3.0)
-    assert not pacer.due(4.9, "abc")
-    assert pacer.due(5.0, "abc")
-    assert pacer.interval == pytest.approx(1.8)
 
 
 def test_an_hours_stream_stays_within_discords_pace() -> None:

@@ -185,11 +185,6 @@ def test_a_member_who_left_a_private_thread_no_longer_reads_it(guild: GuildSnaps
     assert SECRET not in reads(guild.with_thread_member(13, frozenset()), MemberView(13, "Dora"))
 
 
-def test_naming_a_channel_means_its_threads_too(guild: GuildSnapshot) -> None:
-    assert guild.with_threads(GENERAL) == {GENERAL, OPEN_THREAD, SECRET}
-    assert guild.with_threads(OPEN_THREAD) == {OPEN_THREAD}
-
-
 def test_a_direct_message_covers_each_shared_guild_and_nothing_age_restricted(guild: GuildSnapshot) -> None:
     other = replace(guild, id=9, roles=(replace(guild.roles[0], id=9),), channels=guild.channels[:3])
     scope = direct_scope([(guild, BEN), (other, ANN)])

@@ -53,7 +53,9 @@ async def test_a_reranker_in_trouble_costs_the_order_and_no_hit(tmp_path: Path, 
         assert texts(result)[0] == PIZZA
         assert result.degraded == sentence
         assert all(hit.rerank_score is None for hit in result.hits)
-        assert "faulty" in str((await service.status()).last_error)
+        status = await service.status()
+        assert "faulty" in str(status.last_error)
+        assert ("a call has been running for" in status.device) == (fault == "hangs")
         SWITCH.fault = None
         SWITCH.release.set()
         well = await ask(service, "at what time does the pizza place close")

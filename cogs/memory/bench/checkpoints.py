@@ -45,7 +45,6 @@ PATTERN: Final = (
 )
 """The Qwen family's own pre-tokenizer."""
 QWEN_ROLES: Final[dict[str, Any]] = {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
-ROLES: Final = ("pad", "cls", "sep", "unk", "mask")
 BERT_ROLES: Final[dict[str, Any]] = {
     f"{role}_token": f"[{role.upper()}]" for role in ("pad", "cls", "sep", "unk", "mask")
 }

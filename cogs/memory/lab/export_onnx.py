@@ -6,11 +6,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from cogs.memory.rerankers.chat_text import RENDERING
@@ -66,16 +64,6 @@ def quantise(source: Path, target: Path) -> None:
         prepared = Path(scratch) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(str(prepared), str(target), weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
-
-
-def order_kept(reference: Sequence[np.ndarray[Any, Any]], quantised: Sequence[np.ndarray[Any, Any]]) -> float:
-    """Return the mean Spearman correlation of the two models' scores over lists (1: the same order)."""
-    found = []
-    for a, b in zip(reference, quantised, strict=True):
-        ranks = [np.argsort(np.argsort(each)).astype(np.float64) for each in (a, b)]
-        if len(a) > 1:
-            found.append(float(np.corrcoef(ranks[0], ranks[1])[0, 1]))
-    return float(np.mean(found)) if found else 1.0
 
 
 def export_folder(trained: Path, target: Path, *, max_length: int, temperature: float = 1.0, bias: float = 0.0) -> Path:

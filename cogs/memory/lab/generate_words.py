@@ -25,16 +25,6 @@ NAMES: Final = tuple(
     ).split()
 )
 
-HANDLES: Final = tuple(
-    (
-        "pixelfox mothwing nullbyte tea_goblin oakley77 driftwood kestrel9 moonbeam quietstorm lumen_ bytesmith "
-        "saltlamp frostling emberly nightowl42 copperwire harlequin_ junebug papercrane vortex88 tinyrobot "
-        "wanderlust_ sodapop glitchy mossball starling_ ironkettle bluejay_ cinder quokka velvet_ hexapod "
-        "rustbelt sparrow_x tofu_ marzipan zephyr_ onyx lanternfish ravioli dustmote clockwork_ pinecone grimoire "
-        "snailmail tangerine_"
-    ).split()
-)
-
 IRREGULAR: Final = dict(
     pair.split(":")
     for pair in (

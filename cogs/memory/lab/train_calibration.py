@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,31 +58,3 @@ def fit(
     if slope <= 0:
         raise ValueError("the scores do not rise with relevance, so no temperature makes probabilities of them")
     return Calibration(1.0 / slope, offset / slope, prior_weight)
-
-
-def expected_calibration_error(
-    probabilities: Floats, relevant: npt.NDArray[Any], weights: Floats | None = None, bins: int = 15
-) -> float:
-    """Return the mean gap between probability and frequency over ``bins`` even bins, weighted by their size (ECE)."""
-    weights = np.ones_like(probabilities) if weights is None else weights
-    place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
-    total = 0.0
-    for each in range(bins):
-        inside = place == each
-        if inside.any():
-            share = weights[inside]
-            gap = np.average(probabilities[inside], weights=share) - np.average(relevant[inside], weights=share)
-            total += float(share.sum()) * abs(float(gap))
-    return total / float(weights.sum())
-
-
-def paired_p_value(gains: Sequence[float], rounds: int = 10_000, seed: int = 0) -> float:
-    """Return the two-sided p of a paired randomisation test: how often random signs give as large a mean gain."""
-    values = np.asarray(gains, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    observed = abs(float(values.mean()))
-    count = 0
-    for start in range(0, rounds, 1000):
-        signs = rng.choice((-1.0, 1.0), size=(min(1000, rounds - start), len(values)))
-        count += int((np.abs((signs * values).mean(1)) >= observed - 1e-12).sum())
-    return (count + 1) / (rounds + 1)

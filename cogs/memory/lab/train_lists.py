@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -78,14 +78,8 @@ def mine(
             )
 
 
-def write_lists(path: Path, lists: Sequence[RankingList]) -> None:
-    """Write one JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in lists), encoding="utf-8")
-
-
 def read_lists(path: Path) -> list[RankingList]:
-    """Read what :func:`write_lists` wrote."""
+    """Read one JSON object a line."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [RankingList(row["query"], tuple(row["documents"]), tuple(row["teacher"]), row["source"]) for row in rows]
 

@@ -86,3 +86,28 @@ def soft_labels(strengths: Floats, levels: int = 5) -> tuple[float, ...]:
     span = float(chances.max() - chances.min())
     scaled: Any = (chances - chances.min()) / span if span > 1e-9 else np.full(len(chances), 0.5)
     return binned([float(value) for value in scaled], levels)
+
+
+def listwise_loss(
+    logits: torch.Tensor,
+    teacher: torch.Tensor,
+    *,
+    pointwise_weight: float = 0.2,
+    teacher_weight: float = 0.1,
+    teacher_temperature: float = 0.1,
+) -> torch.Tensor:
+    """Return the loss of logits (lists, width), evidence in column 0; padding has a teacher score of -inf.
+
+    Softmax over each list, plus binary cross-entropy that keeps the scale the same between questions, plus the
+    divergence from the first stage's own order, which teaches what words in common are worth.
+    """
+    real = torch.isfinite(teacher)
+    masked = logits.masked_fill(~real, -1e4)
+    log_probabilities = masked.log_softmax(1)
+    loss = -log_probabilities[:, 0].mean()
+    target = torch.zeros_like(logits)
+    target[:, 0] = 1.0
+    loss = loss + pointwise_weight * functional.binary_cross_entropy_with_logits(logits[real], target[real])
+    soft = (teacher / teacher_temperature).masked_fill(~real, -1e4).softmax(1)
+    divergence = functional.kl_div(log_probabilities, soft, reduction="none").masked_fill(~real, 0.0)
+    return loss + teacher_weight * divergence.sum(1).mean()

