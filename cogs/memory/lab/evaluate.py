@@ -52,12 +52,30 @@ class Options:
     limit: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the reranker saw of one message: its raw score, its probability, the first stage's, and the truth."""
+
+    raw: float
+    probability: float
+    prior: float
+    relevant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The candidates of one question; ``relevant`` counts its relevant messages, found or not."""
+
+    candidates: tuple[Candidate, ...]
+    relevant: int
+
+
 @dataclass
 class Run:
     """What came out for one data set.
 
     ``rankings`` maps a stage to ``{query: message ids, best first}``, ``seconds`` to the seconds of each query.
-    ``probabilities`` are the reranker's for the messages that it saw, with whether each is relevant.
+    ``scored`` holds what the reranker said of the messages that it saw, by question.
     ``degraded`` counts queries whose order is not the reranker's though there is one.
     """
 
@@ -70,7 +88,12 @@ class Run:
     degraded: int = 0
     rankings: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {stage: {} for stage in STAGES})
     seconds: dict[str, list[float]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
-    probabilities: list[tuple[float, bool]] = field(default_factory=list)
+    scored: list[Scored] = field(default_factory=list)
+
+    @property
+    def probabilities(self) -> list[tuple[float, bool]]:
+        """The reranker's probabilities of all messages that it saw, with whether each is relevant."""
+        return [(row.probability, row.relevant) for scored in self.scored for row in scored.candidates]
 
     @property
     def qrels(self) -> dict[str, Mapping[str, int]]:
@@ -256,8 +279,16 @@ def _note(run: Run, query: DatasetQuery, placed: Placed, result: RecallResult | 
         return
     run.degraded += run.reranker is not None and result.reranker is None
     relevant = run.dataset.qrels[query.id]
-    run.probabilities += [
-        (hit.rerank_score, relevant.get(placed.names[hit.message.id], 0) > 0)
+    priors = dict(result.stages["fused"])
+    candidates = tuple(
+        Candidate(
+            hit.raw_score or 0.0,
+            hit.rerank_score,
+            priors.get(hit.message.id, 0.0),
+            relevant.get(placed.names[hit.message.id], 0) > 0,
+        )
         for hit in result.hits
         if hit.rerank_score is not None
-    ]
+    )
+    if candidates:
+        run.scored.append(Scored(candidates, sum(score > 0 for score in relevant.values())))

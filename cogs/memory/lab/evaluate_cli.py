@@ -74,7 +74,7 @@ async def _evaluate(
     for dataset in loaded:
         for warning in dataset.warnings:
             errors.print(f"{dataset.name}: {warning}", style="dim", markup=False)
-        with _Bar(dataset.name) as bar:
+        with Bar(dataset.name) as bar:
             measured.append(report.Measured.of(await measure(settings, dataset, options, bar)))
         found[dataset.name] = report.headline(measured[-1], shown)
         if measured[-1].run.degraded:
@@ -189,7 +189,7 @@ def _write(measured: Any, out: Path, earlier: Any) -> None:
     os.replace(partial, out / "run.json")
 
 
-class _Bar:
+class Bar:
     """A progress bar on standard error, silent where that is no terminal."""
 
     def __init__(self, name: str) -> None:
@@ -205,7 +205,7 @@ class _Bar:
         )
         self._tasks: dict[str, Any] = {}
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 

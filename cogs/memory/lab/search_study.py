@@ -1,7 +1,7 @@
 """The comparison behind the search: ``python -m cogs.memory.lab.search_study SOURCES OUT``.
 
 On development data only: what is embedded, what names do, how the stages are fused, what neighbours add. SOURCES holds
-the public sets of :mod:`cogs.memory.lab.sources`; OUT gets ``search.md`` and ``search.json``.
+the public sets of :mod:`cogs.memory.lab.sources`; OUT gets ``search-table.md`` and ``search.json``.
 """
 
 from __future__ import annotations

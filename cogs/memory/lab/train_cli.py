@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from config.settings import PROJECT_DIR
+from cogs.memory.cli import JsonFlag, prepared, run_async
+from config.settings import PROJECT_DIR, Settings
 
 out = Console(highlight=False)
 
@@ -68,6 +70,59 @@ def train(
     out.print(f"The model, its card and its learning curve are in {report.folder}.", markup=False)
 
 
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="The folder of a trained cross-encoder: model.onnx, mneme.json, …")],
+    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET…", help="Folders in BEIR's layout.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only that many queries of each set.")] = None,
+    prior_weight: Annotated[float | None, typer.Option(min=0, help="Fix the weight of the first stage.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=16, help="Also change how many tokens a pair may have.")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Show it, and leave the model as it is.")] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Fit the probabilities of a trained cross-encoder on development sets, and write them into its mneme.json."""
+    return run_async(_calibrate(prepared(), model, datasets, limit, prior_weight, max_length, dry, as_json))
+
+
+async def _calibrate(
+    settings: Settings,
+    model: Path,
+    paths: list[Path],
+    limit: int | None,
+    prior_weight: float | None,
+    max_length: int | None,
+    dry: bool,
+    as_json: bool,
+) -> int:
+    from cogs.memory.lab.calibrate import ask, choose, write
+    from cogs.memory.lab.evaluate_cli import Bar
+    from cogs.memory.lab.loaders import load_dataset
+
+    run = {}
+    for dataset in [load_dataset(path) for path in paths]:
+        with Bar(dataset.name) as bar:
+            run[dataset.name] = await ask(settings, model, dataset, limit, bar)
+    found = choose(run, prior_weight)
+    if not dry:
+        write(model, found, max_length)
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return 0
+    out.print(
+        f"temperature {found.chosen.temperature:.3f}, bias {found.chosen.bias:.3f}, "
+        f"weight of the prior {found.chosen.prior_weight:g}" + (" (not written)" if dry else ""),
+        markup=False,
+    )
+    for name, rows in run.items():
+        by_weight = ", ".join(f"{weight:g}: {gains[name]:+.3f}" for weight, gains in found.gains.items())
+        out.print(
+            f"{name}, {len(rows)} questions: ECE on the other half {found.held_out_ece[name]:.3f}; gain of MAP at the "
+            f"weight that the other sets choose {found.held_out_gains[name]:+.3f}; by weight {by_weight}",
+            markup=False,
+        )
+    return 0
+
+
 def mount(app: typer.Typer) -> None:
-    """Add the command to the program's command line."""
+    """Add the commands to the program's command line."""
     app.command("train")(train)
+    app.command("calibrate")(calibrate)

@@ -1,0 +1,175 @@
+"""Calibrate a shipped cross-encoder: ``python bot.py calibrate MODEL DATASET…``.
+
+The product itself asks every question of the data sets with the model, uncalibrated; the weight of the first stage's
+probability is chosen by what it does for the order, temperature and bias by what they do for the probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from cogs.memory.errors import BadRequest
+from cogs.memory.lab.datasets import Dataset
+from cogs.memory.lab.evaluate import Options, Progress, Scored, evaluate
+from cogs.memory.lab.metrics import calibration
+from cogs.memory.lab.train_calibration import Calibration, fit
+from cogs.memory.rerankers.onnx_cross_encoder import log_odds
+from config.settings import Settings
+
+Floats = npt.NDArray[np.float64]
+Run = Mapping[str, Sequence["Asked"]]
+WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+NAME: Final = "calibrated"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The candidates of one question in the first stage's order: logits, log-odds of the prior, relevance; (n,) each.
+
+    ``relevant`` is how many relevant messages there are in all.
+    """
+
+    logits: Floats
+    priors: Floats
+    hits: npt.NDArray[np.bool_]
+    relevant: int
+
+    @classmethod
+    def of(cls, scored: Scored) -> Asked:
+        """Take what an evaluation noted of one question."""
+        rows = sorted(scored.candidates, key=lambda row: -row.prior)
+        return cls(
+            np.array([row.raw for row in rows], dtype=np.float64),
+            np.array([log_odds(row.prior) for row in rows], dtype=np.float64),
+            np.array([row.relevant for row in rows], dtype=bool),
+            scored.relevant,
+        )
+
+    def average_precision(self, weight: float | None) -> float:
+        """Return the average precision over the candidates; ``None`` is the first stage's own order."""
+        order = np.arange(len(self.hits))
+        if weight is not None:
+            order = np.argsort(-(self.logits + weight * self.priors), kind="stable")
+        hits = self.hits[order]
+        return float((hits * np.cumsum(hits) / np.arange(1, len(hits) + 1)).sum() / self.relevant)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was chosen, and how it does.
+
+    ``gains`` maps a weight to the mean gain of MAP over the first stage by set; ``held_out_gains`` is each set's gain
+    at the weight that the other sets choose; ``held_out_ece`` each set's calibration error where only the other half
+    of the questions was fitted.
+    """
+
+    chosen: Calibration
+    gains: Mapping[float, Mapping[str, float]]
+    held_out_gains: Mapping[str, float]
+    held_out_ece: Mapping[str, float]
+
+
+async def ask(settings: Settings, model: Path, dataset: Dataset, limit: int | None, say: Progress) -> list[Asked]:
+    """Let the product ask the questions of a set, ``limit`` of them, with the model as if it were not calibrated."""
+    about = json.loads((model / "mneme.json").read_text(encoding="utf-8"))
+    with TemporaryModel(model, about | {"temperature": 1.0, "bias": 0.0, "prior_weight": 0.0}) as table:
+        own = settings.model_copy(update={"rerankers_file": table})
+        found = await evaluate(own, dataset, Options("cpu", NAME, limit=limit), say)
+        return [Asked.of(row) for row in found.scored]
+
+
+class TemporaryModel:
+    """A folder with the model's files and another ``mneme.json``, and a ``rerankers.yaml`` that names it."""
+
+    def __init__(self, model: Path, about: Mapping[str, Any]) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="mneme-calibrate-")
+        self.folder = Path(self._scratch.name)
+        for name in ("model.onnx", "tokenizer.json", "config.json"):
+            (self.folder / name).symlink_to((model / name).resolve())
+        (self.folder / "mneme.json").write_text(json.dumps(dict(about)), encoding="utf-8")
+
+    def __enter__(self) -> Path:
+        entry = {
+            "format": "onnx-cross-encoder",
+            "id": str(self.folder),
+            "max_length": 512,
+            "options": {"score_field": "content"},
+        }
+        table = self.folder / "rerankers.yaml"
+        table.write_text(yaml.safe_dump({NAME: entry}), encoding="utf-8")
+        return table
+
+    def __exit__(self, *_: object) -> None:
+        self._scratch.cleanup()
+
+
+def choose(run: Run, weight: float | None = None) -> Calibrated:
+    """Choose the prior's weight (unless given), fit temperature and bias, and say how they do; every set counts alike.
+
+    Raises:
+        BadRequest: a set has no question with a relevant candidate.
+    """
+    for name, rows in run.items():
+        if not any(row.hits.any() for row in rows):
+            raise BadRequest(f"{name} has no question whose answer is among the candidates.")
+    gains = {
+        each: {
+            name: float(np.mean([row.average_precision(each) - row.average_precision(None) for row in rows]))
+            for name, rows in run.items()
+        }
+        for each in WEIGHTS
+    }
+
+    def best(names: Sequence[str]) -> float:
+        return max(WEIGHTS, key=lambda each: float(np.mean([gains[each][name] for name in names])))
+
+    final = best(list(run)) if weight is None else weight
+    others = {name: [other for other in run if other != name] or [name] for name in run}
+    ece: dict[str, float] = {}
+    for name in run:
+        found = []
+        for half in (0, 1):
+            fitted = _fit({each: rows[half::2] for each, rows in run.items()}, final)
+            found.append(_ece(fitted, run[name][1 - half :: 2]))
+        ece[name] = float(np.mean(found))
+    held_out = {name: gains[best(rest)][name] for name, rest in others.items()}
+    return Calibrated(_fit(run, final), gains, held_out, ece)
+
+
+def _stack(rows: Sequence[Asked]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    return (
+        np.concatenate([row.logits for row in rows]),
+        np.concatenate([row.priors for row in rows]),
+        np.concatenate([row.hits for row in rows]),
+    )
+
+
+def _fit(run: Run, weight: float) -> Calibration:
+    parts = [_stack(rows) for rows in run.values()]
+    shares = np.concatenate([np.full(len(logits), 1.0 / len(logits)) for logits, _, _ in parts])
+    logits, priors, hits = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return fit(logits, priors, hits, shares / shares.mean(), weight)
+
+
+def _ece(fitted: Calibration, rows: Sequence[Asked]) -> float:
+    logits, priors, hits = _stack(rows)
+    return calibration(fitted.probability(logits, priors).tolist(), hits.tolist()).ece
+
+
+def write(model: Path, found: Calibrated, max_length: int | None = None) -> None:
+    """Put what was chosen into the model's ``mneme.json``."""
+    file = model / "mneme.json"
+    about = json.loads(file.read_text(encoding="utf-8"))
+    rounded = {name: round(value, 4) for name, value in asdict(found.chosen).items()}
+    digest = about.pop("model_sha256")
+    about |= rounded | ({} if max_length is None else {"max_length": max_length}) | {"model_sha256": digest}
+    file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,93 @@
+"""Calibration: probabilities come true as often as they say, and the first stage counts as much as it helps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cogs.memory.errors import BadRequest
+from cogs.memory.lab.calibrate import WEIGHTS, Asked, choose, write
+from cogs.memory.lab.metrics import calibration
+from config.settings import PROJECT_DIR
+from tests.lab.test_evaluate import folder
+from tests.memory.building import SHARED_MODELS
+
+SHIPPED = PROJECT_DIR / "data" / "models" / "mneme-reranker-chat"
+
+
+def questions(count: int, seed: int, weight: float = 1.0, boast: float = 3.0) -> list[Asked]:
+    """Return questions whose truth is drawn from known odds: logits that boast, and a prior that knows something."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        odds = rng.normal(-3.0, 2.0, 40)
+        priors = rng.normal(-3.0, 2.0, 40)
+        hits = rng.random(40) < 1 / (1 + np.exp(-(odds + weight * (priors + 3.0))))
+        order = np.argsort(-priors)
+        rows.append(Asked(boast * odds[order], boast * priors[order], hits[order], max(1, int(hits.sum()))))
+    return rows
+
+
+def test_boasting_logits_become_honest_probabilities_on_questions_that_were_not_fitted() -> None:
+    found = choose({"a": questions(200, 1), "b": questions(200, 2)})
+    assert found.chosen.prior_weight == 1.0
+    assert found.chosen.temperature == pytest.approx(3.0, rel=0.1)
+    assert found.chosen.bias == pytest.approx(9.0, rel=0.15)
+    assert max(found.held_out_ece.values()) < 0.02
+    unseen = questions(200, 3)
+    said = np.concatenate([found.chosen.probability(row.logits, row.priors) for row in unseen])
+    true = np.concatenate([row.hits for row in unseen])
+    assert calibration(said.tolist(), true.tolist()).ece < 0.02
+    assert (
+        calibration((1 / (1 + np.exp(-np.concatenate([r.logits for r in unseen])))).tolist(), true.tolist()).ece > 0.05
+    )
+
+
+def test_a_prior_that_knows_nothing_gets_no_weight() -> None:
+    found = choose({"a": questions(150, 4, weight=0.0), "b": questions(150, 5, weight=0.0)})
+    assert found.chosen.prior_weight == 0.0
+    assert set(found.gains) == set(WEIGHTS)
+    assert found.held_out_gains["a"] == pytest.approx(found.gains[0.0]["a"])
+
+
+def test_a_set_without_an_answer_among_the_candidates_is_named() -> None:
+    nothing = [Asked(np.zeros(3), np.zeros(3), np.zeros(3, dtype=bool), 1)]
+    with pytest.raises(BadRequest, match="empty has no question"):
+        choose({"empty": nothing})
+
+
+def test_what_is_written_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
+    about = {"rendering": "chat", "max_length": 112, "temperature": 1.0, "bias": 0.0, "model_sha256": "abc"}
+    (tmp_path / "mneme.json").write_text(json.dumps(about), encoding="utf-8")
+    write(tmp_path, choose({"a": questions(100, 6)}, 0.5), 256)
+    now = json.loads((tmp_path / "mneme.json").read_text(encoding="utf-8"))
+    assert now["prior_weight"] == 0.5
+    assert now["temperature"] > 1
+    assert (now["max_length"], now["rendering"], now["model_sha256"]) == (256, "chat", "abc")
+
+
+def test_the_command_asks_the_product_and_changes_a_copy_of_the_shipped_model(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(SHIPPED, model)
+    command = [sys.executable, "bot.py", "calibrate", str(model), str(folder(tmp_path)), "--prior-weight", "0.25"]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "MNEME_MODELS_DIR": str(SHARED_MODELS),
+        "MNEME_DATA_DIR": str(tmp_path / "d"),
+    }
+    done = subprocess.run(
+        [*command, "--json"], cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    about = json.loads((model / "mneme.json").read_text(encoding="utf-8"))
+    assert about["prior_weight"] == 0.25 == found["chosen"]["prior_weight"]
+    assert about["temperature"] == pytest.approx(found["chosen"]["temperature"], abs=1e-4)
+    shipped = json.loads((SHIPPED / "mneme.json").read_text(encoding="utf-8"))
+    assert about["model_sha256"] == shipped["model_sha256"]
