@@ -92,6 +92,8 @@ def test_queries_that_can_find_nothing_count_as_zero_and_stop_nothing(measured: 
 
 def test_the_report_names_what_was_measured(measured: report.Measured) -> None:
     text = report.markdown(measured)
+    means = {stage: report.headline(measured)[stage]["MAP"] for stage in ("fused", "reranked")}
+    assert f"Reranking changes MAP by {means['reranked'] - means['fused']:+.3f} (95 %" in text
     assert "| reranked |" in text
     assert "| trip | 1 |" in text
     assert "nowhere: cellar" in text

@@ -159,6 +159,8 @@ def _text(measured: Any, shown: Any, earlier: Any) -> str:
     from cogs.memory.lab import report
 
     parts = [report.describe(measured), report.as_text(report.stage_table(measured, shown))]
+    if (sentence := report.gain(measured)) is not None:
+        parts.append(sentence)
     categories = report.category_table(measured)
     if len(categories) > 2:
         parts.append(report.as_text(categories))

@@ -146,9 +146,26 @@ def describe(measured: Measured) -> str:
     return sentence
 
 
+def gain(measured: Measured) -> str | None:
+    """Return one sentence on what reranking adds to the fused order, question by question; None without a reranker."""
+    if measured.run.reranker is None:
+        return None
+    before, after = (
+        {query: row["MAP"] for query, row in measured.values[stage].items()} for stage in ("fused", "reranked")
+    )
+    found = compare(before, after)
+    return (
+        f"Reranking changes MAP by {found.difference.mean:+.3f} (95 %: {found.difference.low:+.3f} to "
+        f"{found.difference.high:+.3f}; paired test p = {found.p_value:.4f}); better for {found.wins:,} questions, "
+        f"worse for {found.losses:,} of {found.queries:,}."
+    )
+
+
 def markdown(measured: Measured) -> str:
     """Return the report of one data set in Markdown."""
     parts = [f"## {measured.run.dataset.name}", describe(measured), as_markdown(stage_table(measured))]
+    if (sentence := gain(measured)) is not None:
+        parts.append(sentence)
     if len(_by_category(measured.run, measured.values["reranked"])) > 1:
         parts += ["By category, the final order:", as_markdown(category_table(measured))]
     if measured.run.probabilities:
