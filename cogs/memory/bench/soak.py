@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -177,8 +177,11 @@ def run(
         Target("no event-loop lag above 50 ms", f"{seen.lag * 1000:.0f} ms", seen.lag <= 0.05),
     ]
     if len(seen.rss) > 2:
-        xs = tuple(passed for passed, _ in seen.rss)
-        bench.series["rss"] = Series(
-            "Soak: resident memory over time", "seconds", "MB", xs, {"rss": [mb for _, mb in seen.rss]}, False
-        )
+        bench.series["rss"] = memory_over_time(seen.rss)
     return bench
+
+
+def memory_over_time(samples: Sequence[tuple[float, float]]) -> Series:
+    """Return the plot of (seconds, MiB)."""
+    xs = tuple(passed for passed, _ in samples)
+    return Series("Soak: resident memory over time", "seconds", "MB", xs, {"rss": [mb for _, mb in samples]}, False)

@@ -18,7 +18,8 @@ import psutil
 
 from cogs.memory.bench import chatter
 from cogs.memory.bench.measure import PROJECT, BenchError, PathFigures, machine
-from cogs.memory.bench.report import Bench, Series, Target
+from cogs.memory.bench.report import Bench, Target
+from cogs.memory.bench.soak import memory_over_time
 from cogs.memory.database import create_engine
 from cogs.memory.repository import Repository
 from cogs.memory.verify import Verification, verify_stores
@@ -227,8 +228,5 @@ def run(
         Target("SIGTERM within ten seconds", f"{seen.stop:.1f} s", seen.stop <= 10.0),
     ]
     if len(seen.rss) > 2:
-        xs = tuple(passed for passed, _ in seen.rss)
-        bench.series["rss"] = Series(
-            "Soak: the bot's resident memory", "seconds", "MB", xs, {"rss": [mb for _, mb in seen.rss]}, False
-        )
+        bench.series["rss"] = memory_over_time(seen.rss)
     return bench
