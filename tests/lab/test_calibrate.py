@@ -56,6 +56,15 @@ def test_a_prior_that_knows_nothing_gets_no_weight() -> None:
     assert found.held_out_gains["a"] == pytest.approx(found.gains[0.0]["a"])
 
 
+def test_no_set_may_lose_more_than_a_point_for_the_good_of_the_others() -> None:
+    helped = questions(150, 7, weight=0.0)
+    # Here the reranker says the opposite of what is true, and only the prior knows.
+    hurt = [Asked(-row.priors, row.priors, row.hits, row.relevant) for row in questions(150, 8, weight=1.0)]
+    found = choose({"helped": helped, "hurt": hurt})
+    assert found.gains[0.0]["helped"] > found.gains[found.chosen.prior_weight]["helped"] > 0
+    assert found.gains[found.chosen.prior_weight]["hurt"] >= -0.01 > found.gains[0.0]["hurt"]
+
+
 def test_a_set_without_an_answer_among_the_candidates_is_named() -> None:
     nothing = [Asked(np.zeros(3), np.zeros(3), np.zeros(3, dtype=bool), 1)]
     with pytest.raises(BadRequest, match="empty has no question"):

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cogs.memory.lab.merge import apply_vector, merge_sequence, search_merge, slerp, task_vector
+from cogs.memory.lab.merge import apply_vector, mean_weights, merge_sequence, search_merge, slerp, task_vector
 
 BASE = {"a": torch.zeros(2), "b": torch.ones(1, 1), "steps": torch.tensor(3)}
 
@@ -85,3 +85,12 @@ def test_the_search_beats_both_ends_and_refuses_a_model_that_harms() -> None:
 
     kept, _ = search_merge(BASE, [weights(1, 0), weights(-5, 3)], first_only, steps=40)
     assert first_only(kept) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_mean_lies_between_its_models_and_wants_the_same_tensors() -> None:
+    found = mean_weights([weights(1, 0), weights(3, 4)])
+    assert torch.equal(found["a"], weights(2, 2)["a"])
+    with pytest.raises(ValueError, match="same architecture"):
+        mean_weights([weights(1, 0), {"other": torch.zeros(2)}])
+    with pytest.raises(ValueError, match="at least one"):
+        mean_weights([])

@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from cogs.memory.embedding_onnx import sha256_of
 from cogs.memory.rerankers import cross_encoder, onnx_cross_encoder
 from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.rerankers.chat_text import PASSAGE_WORDS, PASSAGES, passages
 from cogs.memory.rerankers.onnx_cross_encoder import PairEncoder, longest_first
 from tests.rerankers.checkpoints_other import DOCUMENTS, QUERY, TEXTS, bert, options, xlm_roberta
 
@@ -164,12 +165,12 @@ def test_the_shipped_folder_reads_chat_lines_and_is_calibrated(shipped: Path, fo
     documents = [
         Document("we  moved\nto Lisbon", author="Alice", timestamp=when, context="Bob: where do you live?"),
         Document("no idea", author="Carol"),
-        Document("the cake " * 80, author="Bob", timestamp=when),
+        Document("the cake " * 39, author="Bob", timestamp=when),
     ]
     lines = [
         "Alice (3 May 2024): we moved to Lisbon | answering: Bob: where do you live?",
         "Carol: no idea",
-        "Bob (3 May 2024): " + " ".join(["the cake"] * 80),
+        "Bob (3 May 2024): " + " ".join(["the cake"] * 39),
     ]
     reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
     expected = reference(folders["bert"], QUERY, lines, limit=64)
@@ -178,6 +179,22 @@ def test_the_shipped_folder_reads_chat_lines_and_is_calibrated(shipped: Path, fo
     assert [s.probability for s in scores] == pytest.approx(
         [1 / (1 + math.exp(-(x + 0.5) / 2)) for x in expected], abs=1e-5
     )
+
+
+def test_a_long_message_counts_for_its_best_passage(shipped: Path) -> None:
+    reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
+    filler = [f"word{number}" for number in range(400)]
+    answer = "the leeks stand behind the shed".split()
+    long = Document(" ".join([*filler[:250], *answer, *filler[250:]]), author="Ina")
+    parts = passages("where are the leeks and the shed", long)
+    assert len(parts) == PASSAGES
+    assert any("leeks stand behind the shed" in part.text for part in parts)
+    assert [part.author for part in parts] == ["Ina"] * PASSAGES
+    assert all(len(part.text.split()) <= PASSAGE_WORDS for part in parts)
+    one, *others = reranker.score("where are the leeks and the shed", [long, *parts, Document("")])
+    assert one.raw == pytest.approx(max(score.raw for score in others[:-1]), abs=1e-6)
+    short = Document(" ".join(filler[:70]))
+    assert passages("leeks", short) == [short]
 
 
 def test_a_query_longer_than_the_limit_still_scores(shipped: Path) -> None:

@@ -64,6 +64,24 @@ def apply_vector(base: Weights, vector: Weights, scale: float) -> dict[str, torc
     }
 
 
+def mean_weights(models: Sequence[Weights]) -> dict[str, torch.Tensor]:
+    """Return the plain mean of checkpoints that were trained from one base, in the first one's types.
+
+    Raises:
+        ValueError: there is no model, or they do not hold the same tensors.
+    """
+    if not models:
+        raise ValueError("a mean takes at least one model")
+    if any(model.keys() != models[0].keys() for model in models) or any(
+        model[name].shape != tensor.shape for model in models for name, tensor in models[0].items()
+    ):
+        raise ValueError("only checkpoints of the same architecture can be averaged: their tensors differ")
+    return {
+        name: torch.stack([model[name].float() for model in models]).mean(0).to(tensor.dtype)
+        for name, tensor in models[0].items()
+    }
+
+
 def merge_sequence(
     base: Weights, models: Sequence[Weights], ts: Sequence[float], scale: float = 1.0
 ) -> dict[str, torch.Tensor]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
+from cogs.memory.keywords import terms
 from cogs.memory.rerankers.base import Document
 
 RENDERING: Final = "chat"
 """Named in the model's ``mneme.json``; a model trained on another rendering is refused."""
 
 CONTEXT_WORDS: Final = 16
+PASSAGE_WORDS: Final = 60
+PASSAGES: Final = 3
 
 
 def render_chat(document: Document) -> str:
@@ -30,3 +35,24 @@ def render_chat(document: Document) -> str:
     if document.context:
         text = f"{text} | answering: {' '.join(document.context.split()[:CONTEXT_WORDS])}"
     return text
+
+
+def passages(query: str, document: Document) -> list[Document]:
+    """Return a long message as the passages that are worth judging, in its order; a short one as it is.
+
+    A small cross-encoder that learnt on chat judges a line or two well and a page badly, and would read no further than
+    its limit. So a long message counts for its best passage: of :data:`PASSAGE_WORDS` words, and of many passages only
+    the :data:`PASSAGES` that share the most words with the question.
+    """
+    words = document.text.split()
+    if len(words) <= PASSAGE_WORDS * 4 // 3:
+        return [document]
+    count = -(-len(words) // PASSAGE_WORDS)
+    edges = [number * len(words) // count for number in range(count + 1)]
+    parts = [" ".join(words[start:end]) for start, end in pairwise(edges)]
+    if count > PASSAGES:
+        asked = set(terms(query))
+        shared = [len(asked.intersection(terms(part))) for part in parts]
+        chosen = sorted(range(count), key=lambda number: (-shared[number], number))[:PASSAGES]
+        parts = [parts[number] for number in sorted(chosen)]
+    return [replace(document, text=part) for part in parts]

@@ -33,7 +33,7 @@ from cogs.memory.rerankers.base import (
     Score,
     sigmoid,
 )
-from cogs.memory.rerankers.chat_text import RENDERING, render_chat
+from cogs.memory.rerankers.chat_text import RENDERING, passages, render_chat
 from cogs.memory.rerankers.files import load_tokenizer, read_json, require_folder
 
 CPU_BATCH_TOKENS: Final = 256
@@ -255,7 +255,10 @@ class OnnxPairScorer:
 
 
 class PairReranker(Reranker):
-    """Scores rendered documents as pairs with the query; ``raw`` is the model's logit."""
+    """Scores rendered documents as pairs with the query; ``raw`` is the model's logit.
+
+    ``split`` makes several documents of one, of which the best counts; published formats have none.
+    """
 
     scale: ClassVar[Scale] = "logit"
 
@@ -267,6 +270,7 @@ class PairReranker(Reranker):
         batch_tokens: int,
         *,
         render: Callable[[Document], str],
+        split: Callable[[str, Document], list[Document]] = lambda query, document: [document],
         logit: Callable[[Logits], Logits] = lambda logits: logits[:, 0],
         temperature: float = 1.0,
         bias: float = 0.0,
@@ -276,7 +280,7 @@ class PairReranker(Reranker):
         self._encoder = encoder
         self._scorer: PairScorer | None = scorer
         self._batch_tokens = batch_tokens
-        self._render, self._logit = render, logit
+        self._render, self._split, self._logit = render, split, logit
         self._temperature, self._bias, self._prior_weight = temperature, bias, prior_weight
         self.uses_prior = prior_weight != 0.0
 
@@ -286,10 +290,13 @@ class PairReranker(Reranker):
             return []
         if self._scorer is None:
             raise RuntimeError(f"the reranker {self.spec.name} is closed")
-        raws = np.empty(len(documents), dtype=np.float32)
-        texts = [self._render(document) for document in documents]
+        parts = [self._split(query, document) for document in documents]
+        texts = [self._render(part) for row in parts for part in row]
+        found = np.empty(len(texts), dtype=np.float32)
         for batch in self._encoder.batches(query, texts, self._batch_tokens):
-            raws[batch.rows] = self._logit(self._scorer(batch))
+            found[batch.rows] = self._logit(self._scorer(batch))
+        # A document counts for its best part. A score that is no number stays one, and is refused below.
+        raws = np.maximum.reduceat(found, np.cumsum([0, *map(len, parts[:-1])]))
         if not np.isfinite(raws).all():
             raise RuntimeError(f"the reranker {self.spec.name} returned a score that is no number")
         return [
@@ -345,6 +352,7 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
         scorer,
         min(options.batch_tokens, scorer.batch_tokens),
         render=render_chat,
+        split=passages,
         temperature=temperature,
         bias=bias,
         prior_weight=float(about.get("prior_weight", 0.0)),
