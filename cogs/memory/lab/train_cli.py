@@ -28,6 +28,7 @@ def train(
     sources: Annotated[
         Path | None, typer.Option(help="The folder that relative data paths of the recipe begin at.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Stop each phase after so many steps.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
@@ -48,6 +49,8 @@ def train(
     }
     if base is not None:
         changes |= {"base": base, "revision": None}
+    if seed is not None:
+        changes["seed"] = seed
     chosen = chosen.model_copy(update=changes)
     folder = output or PROJECT_DIR / "data" / "runtime" / "training" / chosen.name
     models = PROJECT_DIR / "data" / "runtime" / "models"
