@@ -52,6 +52,8 @@ class _Logits(torch.nn.Module):
 class TorchPairScorer:
     """The classifier in PyTorch, for GPUs and for weights too large for one ONNX file."""
 
+    workers = 1
+
     def __init__(self, model: torch.nn.Module, device: str, dtype: torch.dtype, types: bool) -> None:
         self._model = _Logits(model.to(device, dtype), types).eval()
         self._device, self._types = device, types

@@ -12,7 +12,9 @@ given.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Protocol
@@ -69,7 +71,9 @@ class PairBatch:
 
 
 class PairScorer(Protocol):
-    """What runs the model: a batch → raw logits, float32 (rows, labels)."""
+    """What runs the model: a batch → raw logits, float32 (rows, labels). ``workers`` batches may run at once."""
+
+    workers: int
 
     def __call__(self, batch: PairBatch) -> Logits:
         """Return the logits of one batch."""
@@ -219,22 +223,25 @@ class OnnxPairScorer:
     """A sequence-classification graph on the CPU through ONNX Runtime.
 
     ``batch_tokens`` is how many padded tokens one run should have. A graph that quantizes activations as they come
-    scales them by all rows of a run, so a pair's score would depend on its neighbours (by up to 0.5 of a
-    spread of 7.5 over 50 chat-length texts); such a graph runs pair by pair, which costs a third more time.
+    scales them by all rows of a run, so a pair's score would depend on its neighbours (by up to 0.5 of a spread of 7.5
+    over 50 chat-length texts); such a graph runs pair by pair, each on one of ``workers`` threads, because dividing so
+    little work among threads costs more than it saves.
     """
 
     def __init__(self, graph: Path | bytes, threads: int | None, *, output: str | None = None) -> None:
+        data, given = (graph, graph) if isinstance(graph, bytes) else (graph.read_bytes(), str(graph))
+        by_pair = b"DynamicQuantizeLinear" in data
+        self.workers = (threads or os.cpu_count() or 1) if by_pair else 1
+        self.batch_tokens = 1 if by_pair else CPU_BATCH_TOKENS
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = 1 if by_pair else threads or 0
         options.log_severity_level = 3
         # Idle threads that spin take the cores from the event loop and the embedder.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            data, given = (graph, graph) if isinstance(graph, bytes) else (graph.read_bytes(), str(graph))
             self._session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise RerankerUnavailable(f"The ONNX graph cannot be loaded: {error}.") from error
-        self.batch_tokens = 1 if b"DynamicQuantizeLinear" in data else CPU_BATCH_TOKENS
         self._inputs = {value.name for value in self._session.get_inputs()}
         self._outputs = None if output is None else [output]
         if unknown := self._inputs - {"input_ids", "attention_mask", "token_type_ids"}:
@@ -281,6 +288,7 @@ class PairReranker(Reranker):
         self._scorer: PairScorer | None = scorer
         self._batch_tokens = batch_tokens
         self._render, self._split, self._logit = render, split, logit
+        self._pool = ThreadPoolExecutor(scorer.workers, "pairs") if scorer.workers > 1 else None
         self._temperature, self._bias, self._prior_weight = temperature, bias, prior_weight
         self.uses_prior = prior_weight != 0.0
 
@@ -293,8 +301,11 @@ class PairReranker(Reranker):
         parts = [self._split(query, document) for document in documents]
         texts = [self._render(part) for row in parts for part in row]
         found = np.empty(len(texts), dtype=np.float32)
-        for batch in self._encoder.batches(query, texts, self._batch_tokens):
-            found[batch.rows] = self._logit(self._scorer(batch))
+        # The longest first, so that no thread is left with a long one at the end.
+        batches = list(self._encoder.batches(query, texts, self._batch_tokens))[::-1]
+        run = map if self._pool is None else self._pool.map
+        for batch, logits in zip(batches, run(self._scorer, batches), strict=True):
+            found[batch.rows] = self._logit(logits)
         # A document counts for its best part. A score that is no number stays one, and is refused below.
         raws = np.maximum.reduceat(found, np.cumsum([0, *map(len, parts[:-1])]))
         if not np.isfinite(raws).all():
@@ -310,6 +321,8 @@ class PairReranker(Reranker):
     def close(self) -> None:
         """Free the graph."""
         self._scorer = None
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
 def log_odds(prior: float | None) -> float:
