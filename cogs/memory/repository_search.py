@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from cogs.memory.models import MessageLabel, table_of
 from cogs.memory.records import Filters, Scope, StoredMessage
@@ -222,7 +225,19 @@ class SearchRows(RepositoryBase):
             db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), [{"id": i} for i in message_ids])
 
 
+class _KeywordsFirst(sa.sql.expression.Join):
+    """A join whose order SQLite keeps: from the messages' side it would ask the full-text index anew for each one."""
+
+    inherit_cache = True
+
+
+@compiles(_KeywordsFirst, "sqlite")
+def _cross_join(join: _KeywordsFirst, compiler: SQLCompiler, **options: Any) -> str:
+    written: str = compiler.visit_join(join, **options)  # type: ignore[no-untyped-call]
+    return written.replace(" JOIN ", " CROSS JOIN ", 1)
+
+
 def _keywords_join(*, outer: bool = False) -> sa.FromClause:
     keywords = sa.table("keywords", sa.column("rowid", sa.BigInteger))
     on = MESSAGES.c.id == keywords.c.rowid
-    return MESSAGES.join(keywords, on, isouter=True) if outer else keywords.join(MESSAGES, on)
+    return MESSAGES.join(keywords, on, isouter=True) if outer else _KeywordsFirst(keywords, MESSAGES, on)
