@@ -82,10 +82,9 @@ def test_a_killed_run_goes_on_from_its_checkpoint_to_the_weights_of_an_undisturb
     }
     path = tmp_path / "killed.yaml"
     path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    command = "from cogs.memory.lab.train_cli import mount; import typer; a = typer.Typer(); mount(a); a()"
     killed = tmp_path / "killed"
     child = subprocess.Popen(
-        [sys.executable, "-c", command, str(path), "--output", str(killed)],
+        [sys.executable, "bot.py", "train", str(path), "--output", str(killed)],
         cwd=PROJECT_DIR,
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
         stdout=subprocess.DEVNULL,
