@@ -75,6 +75,22 @@ def test_each_document_is_computed_as_if_alone(name: str, attention: Strategy, k
     torch.testing.assert_close(plainly(backbone, HEAD + TAILS[1]), expected[1], atol=1e-5, rtol=1e-5)
 
 
+def test_prompts_of_many_lengths_need_few_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN keeps a kernel, with memory of its own, for each number of rows of each dense layer."""
+    decoder = PackedDecoder(BACKBONES["qwen3"]())
+    rows: set[int] = set()
+    linear = torch.nn.functional.linear
+
+    def counted(x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        rows.add(len(x))
+        return linear(x, *rest)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", counted)
+    for length in range(1, 150):
+        decoder.forward(None, HEAD, [[7] * length, [8] * length])
+    assert len(rows) <= 16
+
+
 def test_products_and_kernel_agree_in_bfloat16() -> None:
     torch.manual_seed(0)
     query = torch.randn(9, 8, 16).bfloat16()

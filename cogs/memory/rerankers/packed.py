@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cogs.memory.rerankers.int8 import Int8Linear
 from cogs.memory.rerankers.packed_attention import Attention, Spans, attention_for
-from cogs.memory.rerankers.packed_ops import Norm, Rotation, norm_for
+from cogs.memory.rerankers.packed_ops import Norm, Rotation, norm_for, padded_rows
 from cogs.memory.rerankers.prefix_cache import KeyValues
 
 PACKABLE: Final = frozenset({"Qwen2Model", "Qwen3Model", "Qwen3VLTextModel"})
@@ -77,10 +77,13 @@ class PackedDecoder:
         if not shared or not all(tails):
             raise ValueError("a packed pass needs a shared beginning and no empty document")
         spans = Spans.of(len(head), [len(tail) for tail in tails], shared, self.device)
-        ids = torch.tensor([*head, *(token for tail in tails for token in tail)], device=self.device)
+        tokens = [*head, *(token for tail in tails for token in tail)]
         positions = torch.cat(
             [torch.arange(known, shared), *(torch.arange(shared, shared + len(tail)) for tail in tails)]
-        ).to(self.device)
+        )
+        padding = padded_rows(len(tokens)) - len(tokens)  # at the end, where no document looks
+        ids = F.pad(torch.tensor(tokens), (0, padding)).to(self.device)
+        positions = F.pad(positions, (0, padding)).to(self.device)
         hidden: Tensor = self._embed(ids)
         cos, sin = self._rotary(hidden[None], positions[None])
         rotation = Rotation(cos[0], sin[0])

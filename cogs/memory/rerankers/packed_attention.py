@@ -135,7 +135,7 @@ def per_document(
     final: bool,
 ) -> Tensor:
     """One call for each document: best on a processor, where no work is wasted on what is masked."""
-    attended = torch.empty_like(query)
+    attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
     if spans.head and not final:
         attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask, scale)
     for number, (start, end) in enumerate(spans.documents):
@@ -161,7 +161,7 @@ def padded(
     final: bool,
 ) -> Tensor:
     """One call for all documents, padded for the attention alone: best where starting a kernel costs much."""
-    attended = torch.empty_like(query)
+    attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
     if spans.head and not final:
         attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask, scale)
     if not spans.documents:
@@ -174,7 +174,7 @@ def padded(
         return _attend(query[:, None], keys, values, padding.seen, scale)[:, 0]
     # Causality alone keeps real queries off the padding, which comes after them.
     result = _attend(query[padding.places], keys, values, spans.mask, scale)
-    attended[spans.head :] = result.flatten(0, 1)[padding.real]
+    attended[spans.head : spans.head + len(padding.real)] = result.flatten(0, 1)[padding.real]
     return attended
 
 

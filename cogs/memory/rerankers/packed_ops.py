@@ -1,4 +1,4 @@
-"""Norms and rotary positions in as few passes over memory as the device's kernels allow."""
+"""Norms, rotary positions and the shapes of dense layers, as suits the kernels of a device."""
 
 from __future__ import annotations
 
@@ -39,6 +39,16 @@ NORMS: Final[Mapping[str, Norm]] = {"cpu": norm_by_length}
 def norm_for(device_type: str) -> Norm:
     """Return the norm that measured best on this kind of device."""
     return NORMS.get(device_type, norm_fused)
+
+
+def padded_rows(tokens: int) -> int:
+    """Return how many rows a dense layer computes for so many tokens.
+
+    oneDNN compiles a kernel for each number of rows and keeps a thousand of them: a gigabyte, if every sum of lengths
+    were one. So there are a few dozen numbers, a sixteenth or so apart.
+    """
+    step = 16 if tokens <= 128 else 64
+    return -(-tokens // step) * step
 
 
 class Rotation:
