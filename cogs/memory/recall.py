@@ -61,13 +61,15 @@ class RecallMixin(ServiceBase):
         query = checked_query(request.query)
         started = time.perf_counter()
         now = request.asked_at or dt.datetime.now(dt.UTC)
-        names = await asyncio.to_thread(self.repository.authors, request.scope, "", AUTHORS_KNOWN)
         wording = conversation_query(query, request.turns)
-        info = analyse(wording, [name for _, name in names], now)
+        info = await asyncio.to_thread(self._understood, wording, request.scope, now)
         with self.slot.acquire() as loadout:
             result = await self._recall_with(loadout, request, info, started)
         self.latency.add(result.seconds)
         return result
+
+    def _understood(self, wording: str, scope: Scope, now: dt.datetime) -> QueryInfo:
+        return analyse(wording, self._author_names.of(scope.channel_ids, AUTHORS_KNOWN), now)
 
     async def similar(self, message_id: int, scope: Scope, limit: int = 10) -> RecallResult:
         """Return messages that say something like one message, which itself is left out.

@@ -197,6 +197,19 @@ class SearchRows(RepositoryBase):
         ordered = sorted(latest, key=lambda author: (-counts[author], latest[author][1]))
         return [(author, latest[author][1]) for author in ordered[:limit]]
 
+    def author_names(self, channel_ids: Collection[int]) -> dict[int, dict[str, int]]:
+        """Map each channel to the names under which people wrote in it, with the number of their messages."""
+        query = (
+            sa.select(MESSAGES.c.channel_id, MESSAGES.c.author_name, sa.func.count())
+            .where(MESSAGES.c.channel_id.in_(self.ids(channel_ids)))
+            .group_by(MESSAGES.c.channel_id, MESSAGES.c.author_name)
+        )
+        names: dict[int, dict[str, int]] = {}
+        with self.reading() as db:
+            for channel_id, name, count in db.execute(query):
+                names.setdefault(channel_id, {})[name] = count
+        return names
+
     def stored_versions(self, channel_id: int, first_id: int, last_id: int) -> dict[int, tuple[str, int | None]]:
         """Map the ids of a channel between two ids, both included, to ``(content, edited_ms)``."""
         query = sa.select(MESSAGES.c.id, MESSAGES.c.content, MESSAGES.c.edited_ms).where(

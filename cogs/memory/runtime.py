@@ -6,6 +6,8 @@ import asyncio
 import heapq
 import itertools
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ import torch
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+MODEL_NICENESS = 5
 
 
 class Priority(IntEnum):
@@ -89,6 +92,15 @@ def _passable(raised: BaseException) -> Exception:
     if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
         return raised
     return RuntimeError(f"a model raised {raised!r}")
+
+
+def _let_others_first() -> None:
+    """Let the event loop have a core when it needs one: models on the processor take them all for as long as they run.
+
+    The threads that a model starts inherit it. Only Linux gives threads priorities of their own.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MODEL_NICENESS)
 
 
 class DeviceWorker:
@@ -179,6 +191,8 @@ class DeviceWorker:
                 heapq.heapify(self._jobs)
 
     def _work(self, generation: int) -> None:
+        if self.name == "cpu":
+            _let_others_first()
         while (job := self._next(generation)) is not None:
             result: Any = None
             error: Exception | None = None

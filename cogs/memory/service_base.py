@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
+from cogs.memory.author_names import AuthorNames
 from cogs.memory.ingest import IngestWorker
 from cogs.memory.latency import Latency
 from cogs.memory.loadout import Loadout
@@ -31,6 +32,7 @@ class ServiceBase:
         self._reach: dict[int, tuple[int, int] | None] = {}
         self._inclusion: dict[int, Inclusion] = {}
         self._traces = asyncio.Event()
+        self._author_names = AuthorNames(repository.author_names)
 
     def _loop_call(self, callback: Callable[[], None]) -> None:
         """Call something of the event loop from a worker thread."""
@@ -40,6 +42,7 @@ class ServiceBase:
     def _forget_cached(self, message_ids: Collection[int]) -> None:
         """Drop what was computed or fetched for messages and is kept outside the database."""
         if message_ids:
+            self._author_names.clear()
             with self.slot.acquire() as loadout:
                 loadout.cache.drop_messages(message_ids)
                 if loadout.images is not None:
