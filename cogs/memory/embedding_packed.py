@@ -49,8 +49,10 @@ class _Norm:
 class PackedEncoder:
     """Texts → unit vectors by a mean-pooled BERT in bfloat16; cosine with float32 ≥ 0.9998 on chat messages.
 
-    Dense layers see all tokens of a batch in one row, with a few of padding at its end. Attention runs once for each length that occurs, so it needs
-    no mask. INT8 (per token × per channel) was measured beside it: as fast here, but its cosine falls to 0.97.
+    Dense layers see all tokens of a batch in one row, with a few of padding at its end. Attention runs once for each
+    length that occurs, so it needs no mask. INT8 (per token × per channel) was measured beside it: as fast here, but
+    its cosine falls to 0.97. ONNX Runtime's INT8 reaches 0.991 on average, its blockwise INT8 0.999 but no speed;
+    OpenVINO's bfloat16 is 1.2 times as fast, for 180 MB more to install.
     """
 
     def __init__(self, folder: Path, max_length: int) -> None:

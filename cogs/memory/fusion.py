@@ -7,15 +7,15 @@ the words that were asked for. Their weights are data (``data/models/fusion.json
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,18 +49,31 @@ class Fused:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """What fusion reads of a message. ``terms`` are those of its words alone, ``cosine`` is to the query.
+class Passage(NamedTuple):
+    """What fusion reads of a message; hundreds are made for each question.
 
-    A message that is only a neighbour needs its terms, its cosine and its author.
+    ``body`` are the terms of its words alone, with spaces between them; ``cosine`` is to the query. A message that is
+    only a neighbour needs its body, its cosine, its author and its text.
     """
 
-    terms: Sequence[str]
+    body: str
     cosine: float
     author: str = ""
     text: str = ""
-    created_at: dt.datetime | None = None
+    created_ms: int | None = None
+
+    @property
+    def length(self) -> int:
+        """How many terms it has."""
+        return self.body.count(" ") + 1 if self.body else 0
+
+    def counts(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Return how often it holds each of those terms that it holds."""
+        perhaps = [term for term in wanted if term in self.body]
+        if not perhaps:
+            return {}
+        terms = self.body.split()
+        return {term: count for term in perhaps if (count := terms.count(term))}
 
 
 def blended(reranked: float, fused: float, weight: float) -> float:
@@ -156,88 +169,85 @@ def fuse(info: QueryInfo, pool: Pool, weights: FusionWeights | None = None) -> l
 
 def signals(info: QueryInfo, pool: Pool) -> Floats:
     """Return the signals of each candidate, shape (candidates, signals)."""
-    ids = list(pool.candidates)
-    passages = [pool.passages[i] for i in ids]
-    lexical = _Lexical(info, pool)
-    before = [pool.beside.get(i, (None, None))[0] for i in ids]
-    after = [pool.beside.get(i, (None, None))[1] for i in ids]
-    known = pool.passages
+    place = {message_id: row for row, message_id in enumerate(pool.passages)}
+    everything = list(pool.passages.values())
+    rows = np.array([place[i] for i in pool.candidates], dtype=np.intp)
+    passages = [everything[row] for row in rows.tolist()]
+    nobody = len(everything)  # the row of a neighbour that is not there: no words, no meaning, no author
+    beside = [pool.beside.get(i, (None, None)) for i in pool.candidates]
+    before, after = (
+        np.array([place.get(pair[side] or 0, nobody) for pair in beside], dtype=np.intp)  # no message has the id 0
+        for side in (0, 1)
+    )
+    lexical = _Lexical(info, everything, rows)
+    cosine = np.array([*(p.cosine for p in everything), 0.0])
+    by_named = np.array([*(p.author in info.names for p in everything), False], dtype=np.float64)
+    question = np.array([*(p.text.rstrip().endswith("?") for p in everything), False], dtype=np.float64)
     authors = Counter(p.author for p in passages)
-    named = np.array([p.author in info.names for p in passages], dtype=float)
-    rarity = np.array([_rarity(authors[p.author], len(ids)) for p in passages])
-    mention = np.array([not lexical.names.isdisjoint(p.terms) for p in passages], dtype=float)
-    mentioned = int(mention.sum())
+    named = by_named[rows]
+    mention = np.array([bool(p.counts(info.name_terms)) for p in passages], dtype=np.float64)
+    since, until = (0, 0) if info.during is None else (round(moment.timestamp() * 1000) for moment in info.during)
     asks_time = _ASKS_TIME.search(info.query) is not None
     asks_number = _ASKS_NUMBER.search(info.query) is not None
-
-    def beside_named(pair: tuple[int | None, int | None]) -> float:
-        return float(any(i in known and known[i].author in info.names for i in pair if i is not None))
-
-    def cosine(i: int | None) -> float:
-        return 0.0 if i is None or i not in known else known[i].cosine
-
-    def asks(i: int | None) -> float:
-        return float(i is not None and i in known and known[i].text.rstrip().endswith("?"))
-
     columns: dict[str, Sequence[float] | Floats] = {
-        "keyword": [lexical.keyword(i) for i in ids],
-        "coverage": [lexical.coverage(i) for i in ids],
-        "coverage_beside": [lexical.coverage(i, b, a) for i, b, a in zip(ids, before, after, strict=True)],
-        "cosine": [p.cosine for p in passages],
+        "keyword": lexical.keyword[rows],
+        "coverage": lexical.coverage(rows),
+        "coverage_beside": lexical.coverage(rows, before, after),
+        "cosine": cosine[rows],
         "author_named": named,
-        "author_rarity": named * rarity,
-        "other_author": (1 - named) if info.names else np.zeros(len(ids)),
+        "author_rarity": named * [_rarity(authors[p.author], len(passages)) for p in passages],
+        "other_author": (1 - named) if info.names else np.zeros(len(passages)),
         "mention": mention,
-        "mention_rarity": mention * _rarity(mentioned, len(ids)),
-        "named_first_person": named * [_FIRST_PERSON.search(p.text) is not None for p in passages],
-        "keyword_before": [lexical.keyword(i) for i in before],
-        "keyword_after": [lexical.keyword(i) for i in after],
-        "cosine_before": [cosine(i) for i in before],
-        "cosine_after": [cosine(i) for i in after],
-        "author_beside": [beside_named(pair) for pair in zip(before, after, strict=True)],
-        "length": [math.log1p(min(LONGEST, len(p.terms))) for p in passages],
-        "question": [asks(i) for i in ids],
-        "after_question": [asks(i) for i in before],
+        "mention_rarity": mention * _rarity(int(mention.sum()), len(passages)),
+        "named_first_person": [
+            float(p.author in info.names and _FIRST_PERSON.search(p.text) is not None) for p in passages
+        ],
+        "keyword_before": lexical.keyword[before],
+        "keyword_after": lexical.keyword[after],
+        "cosine_before": cosine[before],
+        "cosine_after": cosine[after],
+        "author_beside": np.maximum(by_named[before], by_named[after]),
+        "length": [math.log1p(min(LONGEST, p.length)) for p in passages],
+        "question": question[rows],
+        "after_question": question[before],
         "time_asked": [float(asks_time and _TIME.search(p.text) is not None) for p in passages],
         "number_asked": [float(asks_number and _NUMBER.search(p.text) is not None) for p in passages],
-        "in_period": [_within(p.created_at, info.during) for p in passages],
+        "in_period": [float(since <= (p.created_ms or 0) < until) for p in passages],
     }
     return np.stack([np.asarray(columns[name], dtype=np.float64) for name in SIGNALS], axis=1)
 
 
 class _Lexical:
-    """The query's words against the pool: rarity is measured among the candidates, so any database serves."""
+    """The query's words against the pool: rarity is measured among the candidates, so any database serves.
 
-    def __init__(self, info: QueryInfo, pool: Pool) -> None:
-        self.names = info.name_terms
-        self._terms = info.telling
-        wanted = frozenset(self._terms)
-        self._counts = {i: Counter(t for t in p.terms if t in wanted) for i, p in pool.passages.items()}
-        size = len(pool.candidates)
-        frequency = Counter(term for i in pool.candidates for term in self._counts[i])
-        self._idf = {t: math.log(1 + (size - frequency[t] + 0.5) / (frequency[t] + 0.5)) for t in self._terms}
-        self._total = sum(self._idf.values()) or 1.0
-        lengths = {i: max(1, len(p.terms)) for i, p in pool.passages.items()}
-        average = sum(lengths[i] for i in pool.candidates) / size
-        self._scores = {i: self._bm25(self._counts[i], lengths[i] / average) for i in pool.passages}
-        self._best = max((self._scores[i] for i in pool.candidates), default=0.0) or 1.0
+    Args:
+        passages: candidates and neighbours; a row of zeros follows them, for a neighbour that is not there.
+        candidates: the rows of the candidates.
+    """
 
-    def _bm25(self, counts: Counter[str], length: float) -> float:
-        norm = K1 * (1 - B + B * length)
-        return sum(self._idf[term] * count * (K1 + 1) / (count + norm) for term, count in counts.items())
+    def __init__(self, info: QueryInfo, passages: Sequence[Passage], candidates: npt.NDArray[np.intp]) -> None:
+        column = {term: n for n, term in enumerate(dict.fromkeys(info.telling))}
+        counts = np.zeros((len(passages) + 1, len(column)))
+        for row, passage in enumerate(passages):
+            for term, count in passage.counts(column).items():
+                counts[row, column[term]] = count
+        size = len(candidates)
+        self._held = counts > 0
+        frequency = self._held[candidates].sum(axis=0)
+        self._idf = np.log(1 + (size - frequency + 0.5) / (frequency + 0.5))
+        self._total = float(self._idf.sum()) or 1.0
+        lengths = np.array([*(max(1, p.length) for p in passages), 1], dtype=np.float64)
+        norm = K1 * (1 - B + B * lengths / lengths[candidates].mean())
+        scores = (self._idf * counts * (K1 + 1) / (counts + norm[:, None])).sum(axis=1)
+        self.keyword: Floats = scores / (scores[candidates].max(initial=0.0) or 1.0)
 
-    def keyword(self, message_id: int | None) -> float:
-        return 0.0 if message_id is None else self._scores.get(message_id, 0.0) / self._best
-
-    def coverage(self, *message_ids: int | None) -> float:
-        held = {term for i in message_ids if i is not None for term in self._counts.get(i, ())}
-        return sum(self._idf[term] for term in held) / self._total
+    def coverage(self, *rows: npt.NDArray[np.intp]) -> Floats:
+        """Return the share of the words that the messages in these rows hold together, by rarity."""
+        held = np.logical_or.reduce([self._held[part] for part in rows])
+        share: Floats = held @ self._idf / self._total
+        return share
 
 
 def _rarity(count: int, size: int) -> float:
     """Return 1 for what one candidate has, 0 for what all have."""
     return 0.0 if size < 2 or not count else math.log(size / count) / math.log(size)
-
-
-def _within(moment: dt.datetime | None, period: tuple[dt.datetime, dt.datetime] | None) -> float:
-    return float(moment is not None and period is not None and period[0] <= moment < period[1])

@@ -18,7 +18,7 @@ from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.query import QueryInfo, analyse, conversation_query
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.runtime import DeadlineExceeded, Priority
-from cogs.memory.search import DEPTH, Candidates, find_candidates
+from cogs.memory.search import Candidates, find_candidates
 from cogs.memory.service_base import ServiceBase
 from cogs.memory.texts import body, candidate
 
@@ -98,11 +98,11 @@ class RecallMixin(ServiceBase):
             vector,
             request.scope,
             request.filters,
-            DEPTH,
             request.exclude_ids,
+            rows=max(loadout.profile.candidates, request.limit),
         )
         seconds.update(found.seconds)
-        hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused]
+        hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused if f.message_id in found.messages]
         head = hits[: loadout.profile.candidates]
         reranker = None
         reranked: list[Hit] | None = None
@@ -243,11 +243,8 @@ def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
 
 
 def _stages(found: Candidates, ordered: list[Hit]) -> dict[str, list[tuple[int, float]]]:
-    return {
-        "keyword": found.keyword,
-        "semantic": found.semantic,
-        "fused": [(f.message_id, f.score) for f in found.fused],
-        "reranked": [
-            (hit.message.id, hit.fused_score if hit.rerank_score is None else hit.rerank_score) for hit in ordered
-        ],
-    }
+    fused = [(f.message_id, f.score) for f in found.fused]
+    first = [(hit.message.id, hit.fused_score if hit.rerank_score is None else hit.rerank_score) for hit in ordered]
+    placed = {message_id for message_id, _ in first}
+    rest = [(message_id, score) for message_id, score in fused if message_id not in placed]
+    return {"keyword": found.keyword, "semantic": found.semantic, "fused": fused, "reranked": first + rest}

@@ -48,6 +48,7 @@ class RepositoryBase:
         self.sqlite = engine.dialect.name == "sqlite"
         self.write_lock = threading.RLock()
         self._last_seq = 0
+        self._statements: dict[tuple[str, int], sa.Select[Any]] = {}
         self._scrubber = GapScrubber(Path(engine.url.database or ""))
 
     @contextmanager

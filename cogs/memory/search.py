@@ -27,7 +27,10 @@ EXPANDED = 25
 
 @dataclass
 class Candidates:
-    """What the first stage found, best first, with the rows; ``seconds`` by stage."""
+    """What the first stage found, best first; ``seconds`` by stage.
+
+    ``messages`` are the rows of the best fused ones, ``parents`` those of the messages that they answer.
+    """
 
     keyword: list[tuple[int, float]]
     semantic: list[tuple[int, float]]
@@ -44,10 +47,12 @@ def find_candidates(
     vector: npt.NDArray[np.float32] | None,
     scope: Scope,
     filters: Filters,
-    depth: int = DEPTH,
     exclude: frozenset[int] = frozenset(),
+    *,
+    rows: int,
+    depth: int = DEPTH,
 ) -> Candidates:
-    """Return the candidates for a query within a scope.
+    """Return the candidates for a query within a scope, the best ``rows`` of them with their messages.
 
     ``vector`` has shape (dim,), or is None where the query could not be embedded: then keywords alone decide.
     """
@@ -60,13 +65,14 @@ def find_candidates(
     beside = repository.beside(ids, scope)
     first = {i for i, _ in [*keyword[:EXPANDED], *semantic[:EXPANDED]]}
     ids |= _permitted(repository, {n for i in first for n in beside.get(i, ()) if n is not None} - ids, scope, filters)
-    messages = repository.messages(ids - exclude, scope)
-    parents = repository.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
+    pool = _pool(repository, indexes, ids - exclude, beside, exclude, vector, scope)
     # An id without a row was deleted a moment ago: it is left out here, and never removed from an index by a search.
-    keyword = [(i, score) for i, score in keyword if i in messages]
-    semantic = [(i, score) for i, score in semantic if i in messages]
-    pool = _pool(repository, indexes, messages, beside, exclude, vector, scope)
+    found = set(pool.candidates)
+    keyword = [(i, score) for i, score in keyword if i in found]
+    semantic = [(i, score) for i, score in semantic if i in found]
     fused = fuse(info, pool)
+    messages = repository.messages([f.message_id for f in fused[:rows]], scope)
+    parents = repository.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
     return Candidates(
         keyword,
         semantic,
@@ -108,24 +114,24 @@ def _permitted(repository: Repository, ids: set[int], scope: Scope, filters: Fil
 def _pool(
     repository: Repository,
     indexes: GuildIndexes,
-    messages: dict[int, StoredMessage],
+    candidates: set[int],
     beside: dict[int, tuple[int | None, int | None]],
     exclude: frozenset[int],
     vector: npt.NDArray[np.float32] | None,
     scope: Scope,
 ) -> Pool:
-    """Return the candidates and their neighbours as fusion reads them."""
-    beside = beside | repository.beside(messages.keys() - beside.keys(), scope)
-    ids = messages.keys() | ({n for i in messages for n in beside.get(i, ()) if n is not None} - exclude)
+    """Return the candidates that exist and their neighbours as fusion reads them."""
+    beside = beside | repository.beside(candidates - beside.keys(), scope)
+    ids = candidates | ({n for i in candidates for n in beside.get(i, ()) if n is not None} - exclude)
     rows = repository.passages(ids, scope)
     cosines = _cosines(indexes, vector, scope, ids)
     # A message that still waits for its vector is neither near nor far.
     usual = sum(cosines.values()) / len(cosines) if cosines else 0.0
     passages = {
-        i: Passage(terms, cosines.get(i, usual), author, content, messages[i].created_at if i in messages else None)
-        for i, (author, content, terms) in rows.items()
+        i: Passage(body, cosines.get(i, usual), author, content, created_ms)
+        for i, (author, content, body, created_ms) in rows.items()
     }
-    return Pool([i for i in messages if i in passages], passages, beside)
+    return Pool([i for i in candidates if i in passages], passages, beside)
 
 
 def _cosines(

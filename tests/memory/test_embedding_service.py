@@ -83,9 +83,7 @@ def test_every_path_gives_the_published_vectors_in_order(
     assert (vectors * published).sum(axis=1).min() >= least_cosine
 
 
-def test_texts_of_many_lengths_need_few_compiled_kernels(
-    minilm: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_of_many_lengths_need_few_compiled_kernels(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN keeps a kernel, with memory of its own, for each number of rows: 500 MB after an hour of chat."""
     rows: set[int] = set()
     linear = torch.nn.functional.linear

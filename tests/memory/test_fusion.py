@@ -11,6 +11,7 @@ import pytest
 from cogs.memory.fusion import SIGNALS, FusionWeights, Passage, Pool, blended, fuse, load_weights, signals
 from cogs.memory.keywords import terms
 from cogs.memory.query import analyse
+from cogs.memory.repository_base import to_ms
 
 NOW = dt.datetime(2026, 6, 10, tzinfo=dt.UTC)
 
@@ -18,7 +19,10 @@ NOW = dt.datetime(2026, 6, 10, tzinfo=dt.UTC)
 def pool(*rows: tuple[str, str, float], days_ago: int = 1) -> Pool:
     """Return a conversation of ``(author, text, cosine)`` as a pool, numbered from 1."""
     when = NOW - dt.timedelta(days=days_ago)
-    passages = {i: Passage(terms(text), cosine, author, text, when) for i, (author, text, cosine) in enumerate(rows, 1)}
+    passages = {
+        i: Passage(" ".join(terms(text)), cosine, author, text, to_ms(when))
+        for i, (author, text, cosine) in enumerate(rows, 1)
+    }
     last = len(rows)
     beside = {i: (i - 1 if i > 1 else None, i + 1 if i < last else None) for i in passages}
     return Pool(list(passages), passages, beside)

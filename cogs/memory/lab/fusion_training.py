@@ -25,6 +25,7 @@ from cogs.memory.lab.datasets import read_time
 from cogs.memory.lab.first_stage import BM25
 from cogs.memory.lab.sources import friendsqa, joined
 from cogs.memory.query import analyse
+from cogs.memory.repository_base import to_ms
 from cogs.memory.rerankers.base import LoadOptions
 from cogs.memory.search import DEPTH
 from config.settings import PROJECT_DIR
@@ -56,11 +57,12 @@ def judged_lists(conversation: Conversation, passages: Vectors, queries: Vectors
     turns = conversation.turns
     place = {turn.id: i for i, turn in enumerate(turns)}
     lexical = BM25([f"{turn.author}: {turn.text}" for turn in turns])
-    words = [terms(turn.text) for turn in turns]
-    times = [read_time(turn.timestamp) for turn in turns]
+    words = [" ".join(terms(turn.text)) for turn in turns]
+    moments = [read_time(turn.timestamp) for turn in turns]
+    times = [None if moment is None else to_ms(moment) for moment in moments]
     beside = {i: (i - 1 if i else None, i + 1 if i + 1 < len(turns) else None) for i in range(len(turns))}
     authors = sorted({turn.author for turn in turns})
-    newest = max((moment for moment in times if moment is not None), default=read_time("2024-01-01"))
+    newest = max((moment for moment in moments if moment is not None), default=read_time("2024-01-01"))
     assert newest is not None
     for question, vector in zip(conversation.questions, queries, strict=True):
         cosines = passages @ vector
