@@ -1,4 +1,4 @@
-"""A BERT-like encoder on the CPU through ONNX Runtime: exported once from its safetensors, kept in the model cache."""
+"""A BERT-like encoder as an ONNX graph: exported once from its safetensors, kept in the model cache."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
-from tokenizers import Tokenizer
 from transformers import AutoModel
 
 log = logging.getLogger(__name__)
 EXPORT_VERSION = 1
 """Part of the cache key; raise it where the exported graph changes."""
-BATCH_TOKENS = 512
-"""Padded tokens of one run. Small ones win: 512 is 1.1 to 1.2 times as fast as 2048, for it stays in the cache."""
-
-Vectors = npt.NDArray[np.float32]
 
 
 def sha256_of(path: Path) -> str:
@@ -107,39 +101,6 @@ def cached_graph(
     except OSError as error:
         log.warning("the exported model cannot be kept in %s: %s", cache_dir, error)
     return graph
-
-
-class OnnxEncoder:
-    """Texts → unit vectors on the CPU. Not thread-safe for speed's sake only: ONNX Runtime itself may be shared."""
-
-    def __init__(self, folder: Path, graph: bytes, max_length: int, threads: int | None) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
-        # Idle threads that spin take the cores from the event loop and the reranker.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return float32 unit vectors, shape (n, dim), in the order of ``texts``."""
-        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        parts: list[tuple[npt.NDArray[np.int64], Vectors]] = []
-        for rows in length_sorted_batches([len(ids) for ids in token_ids], BATCH_TOKENS):
-            width = len(token_ids[rows[-1]])
-            ids = np.zeros((len(rows), width), dtype=np.int64)
-            mask = np.zeros((len(rows), width), dtype=np.int64)
-            for line, row in enumerate(rows):
-                ids[line, : len(token_ids[row])] = token_ids[row]
-                mask[line, : len(token_ids[row])] = 1
-            (embedding,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
-            parts.append((rows, embedding))
-        vectors = np.empty((len(texts), parts[0][1].shape[1]), dtype=np.float32)
-        for rows, embedding in parts:
-            vectors[rows] = embedding
-        return vectors
 
 
 def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from cogs.memory import embedding_packed
-from cogs.memory.embedding_onnx import OnnxEncoder, cached_graph, sha256_of
+from cogs.memory.embedding_onnx import cached_graph, sha256_of
+from cogs.memory.embedding_openvino import OpenVinoEncoder
 from cogs.memory.errors import MnemeError
 from cogs.memory.rerankers.base import LoadOptions
 
@@ -147,10 +147,8 @@ class EmbeddingService:
         if folder is not None:
             digest = _checked_weights(self.spec, folder)
             if self.options.device == "cpu" and _is_mean_pooled_bert(folder):
-                if embedding_packed.is_fast_here():
-                    return embedding_packed.PackedEncoder(folder, self.spec.max_length)
                 graph = cached_graph(folder, digest, self.options.models_dir / "onnx")
-                return OnnxEncoder(folder, graph, self.spec.max_length, self.options.threads)
+                return OpenVinoEncoder(folder, graph, self.spec.max_length, self.options.threads)
         from cogs.memory.rerankers.files import local_folder
 
         found = folder or local_folder(self.spec.id, self.spec.revision, self.options.models_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,11 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0
 EMBED_SECONDS = 300.0
 """A batch that takes longer, the questions that went ahead of it included, hangs."""
+SLICE_SECONDS = 0.1
+"""What a slice should take: a person's question waits for one at most, on a slow or busy machine as on a fast one."""
 SLICE_CHARACTERS = 2
-"""Characters of a slice for each token of the profile's budget: about half of a forward pass of the reranker."""
+"""Characters of a slice at most, for each token of the profile's budget."""
+LEAST_CHARACTERS = 256
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 Progress = Callable[[str, float], Awaitable[None]]
 
@@ -34,18 +38,41 @@ def _texts(items: Sequence[PendingMessage]) -> list[str]:
     return [embedding_text(item.message, item.parent) for item in items]
 
 
-def slices(texts: Sequence[str], characters: int) -> Iterator[list[int]]:
+class Pace:
+    """How many characters a slice may have, by what the last one took."""
+
+    def __init__(self) -> None:
+        self._characters = float("inf")
+
+    def characters(self, most: int) -> int:
+        """Return the size of the next slice, ``most`` at most."""
+        self._characters = min(self._characters, float(most))
+        return int(self._characters)
+
+    def took(self, seconds: float, characters: int) -> None:
+        """Learn from a slice of so many characters."""
+        if seconds > SLICE_SECONDS or characters > self._characters / 2:  # a small rest says little about a whole one
+            change = min(2.0, max(0.5, SLICE_SECONDS / max(seconds, 1e-6)))
+            self._characters = max(float(LEAST_CHARACTERS), self._characters * change)
+
+
+def slices(texts: Sequence[str], characters: Callable[[], int]) -> Iterator[list[int]]:
     """Yield the places of texts in slices of at most so many characters, or of one text; similar lengths together."""
     part: list[int] = []
     filled = 0
     for place in sorted(range(len(texts)), key=lambda i: len(texts[i])):
-        if part and filled + len(texts[place]) > characters:
+        if part and filled + len(texts[place]) > characters():
             yield part
             part, filled = [], 0
         part.append(place)
         filled += len(texts[place])
     if part:
         yield part
+
+
+def _timed(call: Callable[..., Vectors], *args: object) -> tuple[Vectors, float]:
+    started = time.perf_counter()
+    return call(*args), time.perf_counter() - started
 
 
 class IngestWorker:
@@ -55,6 +82,7 @@ class IngestWorker:
         self._repository = repository
         self._slot = slot
         self._passages = PassageStore(repository)
+        self._pace = Pace()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -185,14 +213,17 @@ class IngestWorker:
     ) -> Vectors:
         """Embed in slices of similar length: a person's question waits for one slice, never for the whole batch."""
         vectors: Vectors = np.empty((len(texts), loadout.embedder.dim), dtype=np.float32)
-        for part in slices(texts, loadout.profile.batch_tokens * SLICE_CHARACTERS):
-            vectors[part] = await loadout.worker.run(
+        most = loadout.profile.batch_tokens * SLICE_CHARACTERS
+        for part in slices(texts, lambda: self._pace.characters(most)):
+            vectors[part], seconds = await loadout.worker.run(
+                _timed,
                 loadout.embedder.embed_passages,
                 [texts[i] for i in part],
                 None if images is None else [images[i] for i in part],
                 priority=Priority.BACKGROUND,
                 deadline=EMBED_SECONDS,
             )
+            self._pace.took(seconds, sum(len(texts[i]) for i in part))
         return vectors
 
     async def _images(self, loadout: Loadout, items: Sequence[PendingMessage]) -> list[tuple[Path, ...]] | None:

@@ -19,6 +19,8 @@ from cogs.memory.repository_base import CHANNELS, MESSAGES, RepositoryBase, stor
 from cogs.memory.repository_labels import JUDGED
 
 MESSAGE_LABELS = table_of(MessageLabel)
+Build = Callable[[sa.ColumnElement[bool]], sa.Select[Any]]
+"""The condition on messages → a statement about them."""
 _GUILD_UNINDEXED: sa.ColumnElement[int] = sa.literal_column("+messages.guild_id", sa.BigInteger)
 """The column with a sign that keeps SQLite from its index: the ids lead to the rows in a third of the time."""
 AUTHOR_WEIGHT = 1.0
@@ -32,7 +34,7 @@ class SearchRows(RepositoryBase):
     put such a statement together than SQLite takes to answer it.
     """
 
-    def _prepared(self, build: Callable[[sa.ColumnElement[bool]], sa.Select[Any]], scope: Scope) -> sa.Select[Any]:
+    def _prepared(self, build: Build, scope: Scope) -> sa.Select[Any]:
         """Return the statement of ``build`` over the messages ``:ids`` of a scope; see :meth:`_values`."""
         guilds = sum(map(bool, scope.channels.values()))
         known = self._statements.get((build.__name__, guilds))
@@ -47,6 +49,18 @@ class SearchRows(RepositoryBase):
             condition = sa.and_(MESSAGES.c.id.in_(self._each("ids")), sa.or_(*parts) if parts else sa.false())
             known = self._statements[build.__name__, guilds] = build(condition)
         return known
+
+    def _read(self, build: Build, message_ids: Collection[int], scope: Scope) -> Sequence[Sequence[Any]]:
+        """Return the rows of ``build`` over messages of a scope."""
+        with self.reading() as db:
+            return self._rows(db.execute(self._prepared(build, scope), self._values(message_ids, scope)))
+
+    def _rows(self, result: sa.CursorResult[Any]) -> Sequence[Sequence[Any]]:
+        """Return the rows of a statement that went through :func:`_at_once` where this is SQLite."""
+        if not self.sqlite:
+            return result.fetchall()
+        rows: list[list[Any]] = json.loads(result.scalar_one())
+        return rows
 
     def _values(self, message_ids: Collection[int], scope: Scope) -> dict[str, Any]:
         """Return the parameters of a prepared statement."""
@@ -128,7 +142,8 @@ class SearchRows(RepositoryBase):
             .limit(limit)
         )
         with self.reading() as db:
-            return [(int(row[0]), float(row[1])) for row in db.execute(query).fetchall()]
+            rows = self._rows(db.execute(_at_once(query) if self.sqlite else query))
+        return [(int(row[0]), float(row[1])) for row in rows]
 
     def allowed_ids(self, scope: Scope, filters: Filters) -> npt.NDArray[np.int64] | None:
         """Return the ids that the filters leave within the scope, or None where nothing is filtered."""
@@ -157,9 +172,8 @@ class SearchRows(RepositoryBase):
         """Map messages of the scope to the ids right before and after each in its channel."""
         if not message_ids:
             return {}
-        with self.reading() as db:
-            rows = db.execute(self._prepared(_their_neighbours, scope), self._values(message_ids, scope)).fetchall()
-        return {row[0]: (row[1], row[2]) for row in rows}
+        build = _neighbours_on_sqlite if self.sqlite else _neighbours
+        return {row[0]: (row[1], row[2]) for row in self._read(build, message_ids, scope)}
 
     def passages(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[str, str, str, int]]:
         """Map messages of the scope to ``(author, content, body, created_ms)``.
@@ -169,8 +183,7 @@ class SearchRows(RepositoryBase):
         if not message_ids:
             return {}
         build = _passages_on_sqlite if self.sqlite else _passages_on_postgresql
-        with self.reading() as db:
-            rows = db.execute(self._prepared(build, scope), self._values(message_ids, scope)).fetchall()
+        rows = self._read(build, message_ids, scope)
         return {row[0]: (row[1], row[2], row[3] or "", row[4]) for row in rows}
 
     def channel_reach(self, channel_ids: Collection[int]) -> dict[int, tuple[int, int]]:
@@ -273,7 +286,21 @@ def _their_labels(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return names.where(condition, MESSAGE_LABELS.c.name != JUDGED)
 
 
-def _their_neighbours(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _at_once(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return the rows of a query as one row of JSON.
+
+    For each row that SQLite steps to, its driver lets go of the interpreter and waits to get it back: half a
+    millisecond for each of a thousand rows while the event loop is busy.
+    """
+    found = query.subquery("found")
+    return sa.select(sa.func.json_group_array(sa.func.json_array(*found.c, type_=sa.Text), type_=sa.Text))
+
+
+def _neighbours_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return _at_once(_neighbours(condition))
+
+
+def _neighbours(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     other = MESSAGES.alias("other")
     here = other.c.channel_id == MESSAGES.c.channel_id
     ms, number = other.c.created_ms, other.c.id
@@ -290,7 +317,9 @@ def _their_neighbours(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         .order_by(ms, number)
         .limit(1)
     )
-    return sa.select(MESSAGES.c.id, before.scalar_subquery(), after.scalar_subquery()).where(condition)
+    return sa.select(
+        MESSAGES.c.id, before.scalar_subquery().label("before"), after.scalar_subquery().label("after")
+    ).where(condition)
 
 
 def _passages(body: sa.ColumnElement[Any], index: sa.FromClause, on: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -301,7 +330,7 @@ def _passages(body: sa.ColumnElement[Any], index: sa.FromClause, on: sa.ColumnEl
 def _passages_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
     # The table behind the full-text index, which answers by rowid in half of the time that the index itself takes.
     index = sa.table("keywords_content", sa.column("id", sa.BigInteger), sa.column("c0", sa.Text))
-    return _passages(index.c.c0, index, MESSAGES.c.id == index.c.id).where(condition)
+    return _at_once(_passages(index.c.c0, index, MESSAGES.c.id == index.c.id).where(condition))
 
 
 def _passages_on_postgresql(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cogs.memory.ingest import slices
+from cogs.memory.ingest import LEAST_CHARACTERS, Pace, slices
 from tests.memory.building import ask, message, running_service, texts
 
 LONG = "the lighthouse keeper told us about the storm of that winter and the boats that never came home " * 6
@@ -18,11 +18,28 @@ LONG = "the lighthouse keeper told us about the storm of that winter and the boa
 
 def test_slices_hold_every_text_once_and_keep_to_the_budget() -> None:
     written = ["x" * length for length in (5, 400, 90, 0, 90, 7, 1200, 30)]
-    parts = list(slices(written, 500))
+    parts = list(slices(written, lambda: 500))
     assert sorted(place for part in parts for place in part) == list(range(len(written)))
     for part in parts:
         assert len(part) == 1 or sum(len(written[place]) for place in part) <= 500
-    assert list(slices([], 500)) == []
+    assert list(slices([], lambda: 500)) == []
+
+
+def test_slices_shrink_on_a_busy_machine_and_grow_again_on_a_free_one() -> None:
+    pace = Pace()
+    assert pace.characters(4000) == 4000
+    pace.took(0.4, 4000)
+    pace.took(0.4, 2000)
+    assert pace.characters(4000) == 1000
+    for _ in range(20):
+        pace.took(5.0, 1)
+    assert pace.characters(4000) == LEAST_CHARACTERS
+    pace.took(0.001, 10)
+    assert pace.characters(4000) == LEAST_CHARACTERS, "the rest of a batch says nothing of a whole slice"
+    for _ in range(20):
+        pace.took(0.01, pace.characters(4000))
+    assert pace.characters(4000) == 4000
+    assert pace.characters(1000) == 1000, "a smaller profile"
 
 
 async def test_a_question_waits_for_a_slice_and_not_for_the_batch(tmp_path: Path) -> None:
