@@ -37,7 +37,6 @@ EXTENSIONS = (
     "cogs.chat.cog",
 )
 EXIT_FAILED, EXIT_USAGE = 1, 2
-SWITCH_SECONDS = 0.0005
 DRAIN_SECONDS, FAREWELL_SECONDS = 4.0, 1.5
 UNKNOWN_INTERACTION, ALREADY_ANSWERED = 10062, 40060
 LOGIN_REFUSED = (
@@ -243,15 +242,9 @@ async def _with_memory(settings: Settings) -> int:
 
 
 def settle_process() -> None:
-    """Let a process that has loaded its libraries and models answer promptly while other threads work.
-
-    The collector of cycles no longer walks over the half million objects of what was loaded, which holds everything up
-    for a quarter of a second each time. And a thread that comes back from the database or a model waits for the
-    interpreter no longer than half a millisecond, ten times less than usual: an answer reads hundreds of rows.
-    """
+    """Keep the collector of cycles off what was loaded: a walk over it holds all up for a quarter of a second."""
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 async def serve(settings: Settings, service: MemoryService, chat: ChatService) -> int:

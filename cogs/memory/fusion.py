@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,13 +67,9 @@ class Passage(NamedTuple):
         """How many terms it has."""
         return self.body.count(" ") + 1 if self.body else 0
 
-    def counts(self, wanted: Iterable[str]) -> dict[str, int]:
-        """Return how often it holds each of those terms that it holds."""
-        perhaps = [term for term in wanted if term in self.body]
-        if not perhaps:
-            return {}
-        terms = self.body.split()
-        return {term: count for term in perhaps if (count := terms.count(term))}
+    def holds_any(self, terms: Collection[str]) -> bool:
+        """Return whether it holds one of these terms."""
+        return any(term in self.body for term in terms) and not set(terms).isdisjoint(self.body.split())
 
 
 def blended(reranked: float, fused: float, weight: float) -> float:
@@ -180,12 +176,12 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
         for side in (0, 1)
     )
     lexical = _Lexical(info, everything, rows)
-    cosine = np.array([*(p.cosine for p in everything), 0.0])
-    by_named = np.array([*(p.author in info.names for p in everything), False], dtype=np.float64)
-    question = np.array([*(p.text.rstrip().endswith("?") for p in everything), False], dtype=np.float64)
+    cosine = np.array([p.cosine for p in everything] + [0.0])
+    by_named = np.array([p.author in info.names for p in everything] + [False], dtype=np.float64)
+    question = np.array([p.text.rstrip().endswith("?") for p in everything] + [False], dtype=np.float64)
     authors = Counter(p.author for p in passages)
     named = by_named[rows]
-    mention = np.array([bool(p.counts(info.name_terms)) for p in passages], dtype=np.float64)
+    mention = np.array([p.holds_any(info.name_terms) for p in passages], dtype=np.float64)
     since, until = (0, 0) if info.during is None else (round(moment.timestamp() * 1000) for moment in info.during)
     asks_time = _ASKS_TIME.search(info.query) is not None
     asks_number = _ASKS_NUMBER.search(info.query) is not None
@@ -226,17 +222,17 @@ class _Lexical:
     """
 
     def __init__(self, info: QueryInfo, passages: Sequence[Passage], candidates: npt.NDArray[np.intp]) -> None:
-        column = {term: n for n, term in enumerate(dict.fromkeys(info.telling))}
-        counts = np.zeros((len(passages) + 1, len(column)))
-        for row, passage in enumerate(passages):
-            for term, count in passage.counts(column).items():
-                counts[row, column[term]] = count
+        terms = list(dict.fromkeys(info.telling))
+        counts = np.zeros((len(passages) + 1, len(terms)))
+        for column, term in enumerate(terms):
+            for row in [row for row, passage in enumerate(passages) if term in passage.body]:  # perhaps as a part
+                counts[row, column] = passages[row].body.split().count(term)
         size = len(candidates)
         self._held = counts > 0
         frequency = self._held[candidates].sum(axis=0)
         self._idf = np.log(1 + (size - frequency + 0.5) / (frequency + 0.5))
         self._total = float(self._idf.sum()) or 1.0
-        lengths = np.array([*(max(1, p.length) for p in passages), 1], dtype=np.float64)
+        lengths = np.array([p.body.count(" ") + 1 for p in passages] + [1], dtype=np.float64)
         norm = K1 * (1 - B + B * lengths / lengths[candidates].mean())
         scores = (self._idf * counts * (K1 + 1) / (counts + norm[:, None])).sum(axis=1)
         self.keyword: Floats = scores / (scores[candidates].max(initial=0.0) or 1.0)

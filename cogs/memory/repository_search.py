@@ -289,8 +289,8 @@ def _their_labels(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
 def _at_once(query: sa.Select[Any]) -> sa.Select[Any]:
     """Return the rows of a query as one row of JSON.
 
-    For each row that SQLite steps to, its driver lets go of the interpreter and waits to get it back: half a
-    millisecond for each of a thousand rows while the event loop is busy.
+    For each row that SQLite steps to, its driver lets go of the interpreter and waits to get it back, up to five
+    milliseconds for each of a thousand rows while the event loop is busy.
     """
     found = query.subquery("found")
     return sa.select(sa.func.json_group_array(sa.func.json_array(*found.c, type_=sa.Text), type_=sa.Text))
