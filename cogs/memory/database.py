@@ -93,11 +93,13 @@ def create_engine(url: str) -> sa.Engine:
             "secure_delete=ON",
             "temp_store=MEMORY",
             f"busy_timeout={BUSY_MS}",
-            "cache_size=-32000",
+            "cache_size=-8000",  # for each of up to fifteen connections; what is read comes from the mapped file
             "mmap_size=268435456",
             "journal_size_limit=8388608",
         ):
             cursor.execute(f"PRAGMA {pragma}")
+        # How many messages hold a term; it looks at the index when it is asked, and needs no place in the file.
+        cursor.execute("CREATE VIRTUAL TABLE temp.keyword_terms USING fts5vocab('main', 'keywords', 'row')")
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")

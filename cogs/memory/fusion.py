@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cogs.memory.keywords import K1, B
 from cogs.memory.query import QueryInfo
 
 Floats = npt.NDArray[np.float64]
 WEIGHTS_FILE = Path(__file__).resolve().parents[2] / "data" / "models" / "fusion.json"
-K1, B = 1.2, 0.75
 LONGEST = 30
 """Terms beyond this many make a message no more telling."""
 _TIME = re.compile(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogs.memory.repository import PendingMessage, Repository
-from cogs.memory.vector_store.base import VectorStats
+from cogs.memory.vector_store.base import Ids, VectorStats
 from cogs.memory.vector_store.faiss import FaissStore
 
 log = logging.getLogger(__name__)
@@ -59,17 +59,14 @@ class GuildIndexes:
         store = FaissStore(self.dim, self._directory / str(guild_id), kind=self._kind, model_key=self.model_key)
         if self._snapshots:
             store.load()
-        known_ids, known_seqs = store.known()
-        ids, seqs = self._repository.vector_rows(guild_id, self.model_key)
-        truth = dict(zip(ids.tolist(), seqs.tolist(), strict=True))
-        held = dict(zip(known_ids.tolist(), known_seqs.tolist(), strict=True))
-        stale = [i for i, seq in held.items() if truth.get(i) != seq]
-        if stale:
-            store.remove(stale)
-        missing = [i for i, seq in truth.items() if held.get(i) != seq]
-        for channel_ids, message_ids, change_numbers, vectors in self._repository.vectors(self.model_key, missing):
+        stale, missing = _apart(*store.known(), *self._repository.vector_rows(guild_id, self.model_key))
+        if len(stale):
+            store.remove(stale.tolist())
+        for channel_ids, message_ids, change_numbers, vectors in self._repository.vectors(
+            self.model_key, missing.tolist()
+        ):
             store.add(channel_ids, message_ids, change_numbers, vectors)
-        if missing:
+        if len(missing):
             self._changed[guild_id] = time.monotonic()
         return store
 
@@ -120,14 +117,15 @@ class GuildIndexes:
 
     def differences(self) -> tuple[int, int]:
         """Return how many vectors the indexes hold that the database does not, and how many they lack."""
-        stray = lacking = 0
+        strays = lacks = 0
         for guild_id in self._repository.guild_ids():
             with self._repository.write_lock:
-                held = _pairs(*self.store(guild_id).known())
-                truth = _pairs(*self._repository.vector_rows(guild_id, self.model_key))
-            stray += len(held - truth)
-            lacking += len(truth - held)
-        return stray, lacking
+                stale, missing = _apart(
+                    *self.store(guild_id).known(), *self._repository.vector_rows(guild_id, self.model_key)
+                )
+            strays += len(stale)
+            lacks += len(missing)
+        return strays, lacks
 
     def save(self, *, due_only: bool = False) -> None:
         """Write the snapshots of changed indexes; all, or those that have waited long enough."""
@@ -190,5 +188,14 @@ class GuildIndexes:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _pairs(ids: npt.NDArray[np.int64], seqs: npt.NDArray[np.int64]) -> set[tuple[int, int]]:
-    return set(zip(ids.tolist(), seqs.tolist(), strict=True))
+def _apart(held: Ids, held_seqs: Ids, true: Ids, true_seqs: Ids) -> tuple[Ids, Ids]:
+    """Return the ids that are held but not true, or not in this version, and those that are true but not held so."""
+    order = np.argsort(true)
+    true, true_seqs = true[order], true_seqs[order]
+    if not len(true):
+        return held, true
+    place = np.minimum(np.searchsorted(true, held), len(true) - 1)
+    same = (true[place] == held) & (true_seqs[place] == held_seqs)
+    lacking = np.ones(len(true), dtype=bool)
+    lacking[place[same]] = False
+    return held[~same], true[lacking]

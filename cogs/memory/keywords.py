@@ -6,9 +6,13 @@ accents are folded, compatibility forms normalised, English plurals and verb end
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 
+K1, B = 1.2, 0.75
+"""BM25's usual constants."""
 _WORD = re.compile(r"\w+", re.UNICODE)
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
@@ -72,3 +76,45 @@ def keyword_query(query: str) -> list[str]:
     distinct = list(dict.fromkeys(terms(query)))
     telling = [term for term in distinct if term not in STOP_WORDS]
     return (telling or distinct)[:MAX_TERMS]
+
+
+def affordable(documents: Mapping[str, int], most: int) -> list[str]:
+    """Return the rarest terms that stand in ``most`` documents together at most, and always the rarest one.
+
+    Args:
+        documents: in how many documents each term stands.
+        most: how many documents a search may look at.
+    """
+    chosen: list[str] = []
+    total = 0
+    for term in sorted(documents, key=lambda term: (documents[term], term)):
+        total += documents[term]
+        if chosen and total > most:
+            break
+        chosen.append(term)
+    return chosen
+
+
+def ranked(bodies: Sequence[tuple[int, str]], terms: Sequence[str], total: int, limit: int) -> list[tuple[int, float]]:
+    """Return ``(id, BM25)`` of the documents that hold a term, the best first; of equal ones the newer first.
+
+    Args:
+        bodies: ``(id, terms with spaces between them)`` of documents that may hold a term.
+        terms: what is looked for.
+        total: how many documents they were picked from.
+        limit: how many to return.
+    """
+    split = [(number, body.split()) for number, body in bodies]
+    found = [(number, words, [words.count(term) for term in terms]) for number, words in split]
+    found = [each for each in found if any(each[2])]
+    if not found:
+        return []
+    holding = [sum(counts[column] > 0 for _, _, counts in found) for column in range(len(terms))]
+    idf = [max(1e-6, math.log((total - n + 0.5) / (n + 0.5))) if n < total else 1e-6 for n in holding]
+    average = sum(len(words) for _, words, _ in found) / len(found)
+    scored = []
+    for number, words, counts in found:
+        norm = K1 * (1 - B + B * len(words) / average)
+        weights = zip(idf, counts, strict=True)
+        scored.append((number, sum(weight * count * (K1 + 1) / (count + norm) for weight, count in weights)))
+    return sorted(scored, key=lambda pair: (-pair[1], -pair[0]))[:limit]

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from cogs.memory.keywords import affordable, ranked
 from cogs.memory.models import MessageLabel, table_of
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.repository_base import CHANNELS, MESSAGES, RepositoryBase, stored_message, to_ms
@@ -23,6 +24,11 @@ Build = Callable[[sa.ColumnElement[bool]], sa.Select[Any]]
 """The condition on messages → a statement about them."""
 _GUILD_UNINDEXED: sa.ColumnElement[int] = sa.literal_column("+messages.guild_id", sa.BigInteger)
 """The column with a sign that keeps SQLite from its index: the ids lead to the rows in a third of the time."""
+MATCHES_AT_MOST = 10_000
+"""Matches that a keyword search ranks: SQLite takes about 3 µs for each, in whatever scope they lie."""
+SMALL_SCOPE = 10_000
+"""A scope of so many messages is read itself where the whole database holds more matches than that."""
+NEWEST_MATCHES = f" ORDER BY rowid DESC LIMIT {MATCHES_AT_MOST}"
 AUTHOR_WEIGHT = 1.0
 """Weight of the author's name beside the body in BM25."""
 
@@ -121,29 +127,83 @@ class SearchRows(RepositoryBase):
     ) -> list[tuple[int, float]]:
         """Return ``(message id, relevance)`` of messages that hold any of ``terms``, best first.
 
-        Relevance is BM25 on SQLite (positive, greater is better) and ``ts_rank_cd`` on PostgreSQL.
+        Relevance is BM25 on SQLite (positive, greater is better) and ``ts_rank_cd`` on PostgreSQL. On SQLite words that
+        very many messages hold are looked for in small scopes only: elsewhere the rarer ones decide, and of a single
+        frequent word the newest messages.
         """
         if not terms or not scope.channel_ids:
             return []
-        if self.sqlite:
+        with self.reading() as db:
+            if not self.sqlite:
+                quoted = " | ".join("'" + term.replace("'", "''") + "'" for term in terms)
+                question = sa.func.to_tsquery(sa.literal_column("'simple'::regconfig"), quoted)
+                condition = sa.literal_column("keywords.body").op("@@")(question)
+                relevance = sa.func.ts_rank_cd(sa.literal_column("keywords.body"), question)
+                return self._by_index(db, _keywords_join(), relevance, [condition], scope, filters, limit)
+            documents = self._documents_with(db, terms)
+            if sum(documents.values()) > MATCHES_AT_MOST:
+                size = self._size_up_to(db, scope, SMALL_SCOPE + 1)
+                if size <= SMALL_SCOPE:
+                    return ranked(self._bodies_with(db, terms, scope, filters), terms, size, limit)
+                terms = affordable(documents, MATCHES_AT_MOST)
+            newest = "" if sum(documents.get(t, 0) for t in terms) <= MATCHES_AT_MOST else NEWEST_MATCHES
             match = " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
-            relevance: sa.ColumnElement[float] = sa.literal_column(f"-bm25(keywords, 1.0, {AUTHOR_WEIGHT})", sa.Float)
-            condition: sa.ColumnElement[bool] | sa.TextClause = sa.text("keywords MATCH :match").bindparams(match=match)
-        else:
-            quoted = " | ".join("'" + term.replace("'", "''") + "'" for term in terms)
-            question = sa.func.to_tsquery(sa.literal_column("'simple'::regconfig"), quoted)
-            relevance = sa.func.ts_rank_cd(sa.literal_column("keywords.body"), question)
-            condition = sa.literal_column("keywords.body").op("@@")(question)
+            found = sa.text(
+                f"SELECT rowid AS id, -bm25(keywords, 1.0, {AUTHOR_WEIGHT}) AS relevance "  # noqa: S608 - constants
+                f"FROM keywords WHERE keywords MATCH :match{newest}"
+            )
+            matches = found.bindparams(match=match).columns(sa.column("id"), sa.column("relevance")).cte("matches")
+            joined = _InThisOrder(matches, MESSAGES, MESSAGES.c.id == matches.c.id)
+            return self._by_index(db, joined, matches.c.relevance, [], scope, filters, limit)
+
+    def _by_index(
+        self,
+        db: sa.Connection,
+        joined: sa.FromClause,
+        relevance: sa.ColumnElement[float],
+        conditions: Sequence[sa.ColumnElement[bool]],
+        scope: Scope,
+        filters: Filters,
+        limit: int,
+    ) -> list[tuple[int, float]]:
         query = (
             sa.select(MESSAGES.c.id, relevance.label("relevance"))
-            .select_from(_keywords_join())
-            .where(condition, self.in_scope(scope), *self._filtered(filters))
+            .select_from(joined)
+            .where(*conditions, self.in_scope(scope), *self._filtered(filters))
             .order_by(sa.desc("relevance"), MESSAGES.c.id.desc())
             .limit(limit)
         )
-        with self.reading() as db:
-            rows = self._rows(db.execute(_at_once(query) if self.sqlite else query))
+        rows = self._rows(db.execute(_at_once(query) if self.sqlite else query))
         return [(int(row[0]), float(row[1])) for row in rows]
+
+    def _documents_with(self, db: sa.Connection, terms: Sequence[str]) -> dict[str, int]:
+        """Return in how many messages of the whole database each term stands; SQLite only."""
+        query = sa.text("SELECT term, doc FROM temp.keyword_terms WHERE term IN (SELECT value FROM json_each(:terms))")
+        found = dict.fromkeys(terms, 0)
+        found.update((row[0], row[1]) for row in db.execute(query, {"terms": json.dumps(list(terms))}).fetchall())
+        return found
+
+    def _size_up_to(self, db: sa.Connection, scope: Scope, most: int) -> int:
+        """Return how many messages a scope holds, counting no further than ``most``."""
+        some = sa.select(MESSAGES.c.id).where(self.in_scope(scope)).limit(most).subquery()
+        return int(db.scalar(sa.select(sa.func.count()).select_from(some)) or 0)
+
+    def _bodies_with(
+        self, db: sa.Connection, terms: Sequence[str], scope: Scope, filters: Filters
+    ) -> list[tuple[int, str]]:
+        """Return ``(id, terms)`` of the messages of a scope that seem to hold one of these terms; SQLite only."""
+        index = _behind_the_index()
+        words = sa.literal(" ").concat(index.c.c0).concat(" ").concat(index.c.c1).concat(" ")
+        query = (
+            sa.select(MESSAGES.c.id, words.label("words"))
+            .select_from(MESSAGES.join(index, MESSAGES.c.id == index.c.id))
+            .where(
+                self.in_scope(scope),
+                *self._filtered(filters),
+                sa.or_(*(sa.func.instr(words, f" {term} ") > 0 for term in terms)),
+            )
+        )
+        return [(int(row[0]), str(row[1])) for row in self._rows(db.execute(_at_once(query)))]
 
     def allowed_ids(self, scope: Scope, filters: Filters) -> npt.NDArray[np.int64] | None:
         """Return the ids that the filters leave within the scope, or None where nothing is filtered."""
@@ -257,21 +317,21 @@ class SearchRows(RepositoryBase):
             db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), [{"id": i} for i in message_ids])
 
 
-class _KeywordsFirst(sa.sql.expression.Join):
+class _InThisOrder(sa.sql.expression.Join):
     """A join whose order SQLite keeps: from the messages' side it would ask the full-text index anew for each one."""
 
     inherit_cache = True
 
 
-@compiles(_KeywordsFirst, "sqlite")
-def _cross_join(join: _KeywordsFirst, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_InThisOrder, "sqlite")
+def _cross_join(join: _InThisOrder, compiler: SQLCompiler, **options: Any) -> str:
     written: str = compiler.visit_join(join, **options)  # type: ignore[no-untyped-call]
     return written.replace(" JOIN ", " CROSS JOIN ", 1)
 
 
 def _keywords_join() -> sa.FromClause:
     keywords = sa.table("keywords", sa.column("rowid", sa.BigInteger))
-    return _KeywordsFirst(keywords, MESSAGES, MESSAGES.c.id == keywords.c.rowid)
+    return _InThisOrder(keywords, MESSAGES, MESSAGES.c.id == keywords.c.rowid)
 
 
 def _whole_messages(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -327,9 +387,14 @@ def _passages(body: sa.ColumnElement[Any], index: sa.FromClause, on: sa.ColumnEl
     return sa.select(*columns).select_from(MESSAGES.join(index, on, isouter=True))
 
 
+def _behind_the_index() -> sa.TableClause:
+    """Return the table behind SQLite's full-text index: it answers by rowid in half of the index's own time."""
+    columns = (sa.column("c0", sa.Text), sa.column("c1", sa.Text))  # body and author
+    return sa.table("keywords_content", sa.column("id", sa.BigInteger), *columns)
+
+
 def _passages_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    # The table behind the full-text index, which answers by rowid in half of the time that the index itself takes.
-    index = sa.table("keywords_content", sa.column("id", sa.BigInteger), sa.column("c0", sa.Text))
+    index = _behind_the_index()
     return _at_once(_passages(index.c.c0, index, MESSAGES.c.id == index.c.id).where(condition))
 
 

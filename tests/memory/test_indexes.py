@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cogs.memory.indexes import GuildIndexes
+from cogs.memory.indexes import GuildIndexes, _apart
 from cogs.memory.service import MemoryService
 from tests.memory.building import GUILD, ask, message, running_service, texts
+
+VERSIONS = st.dictionaries(st.integers(1, 30), st.integers(1, 3), max_size=20)
+
+
+@given(held=VERSIONS, true=VERSIONS, order=st.randoms())
+def test_what_is_held_is_compared_with_what_is_true(
+    held: dict[int, int], true: dict[int, int], order: random.Random
+) -> None:
+    def shuffled(versions: dict[int, int]) -> tuple[Any, Any]:
+        pairs = order.sample(list(versions.items()), len(versions))
+        return tuple(np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))  # type: ignore[return-value]
+
+    stale, missing = _apart(*shuffled(held), *shuffled(true))
+    assert sorted(stale.tolist()) == sorted(i for i in held if true.get(i) != held[i])
+    assert sorted(missing.tolist()) == sorted(i for i in true if held.get(i) != true[i])
+
 
 CHAT = [message(i, f"Number {i} of the chat about sailing") for i in range(6)]
 
