@@ -21,6 +21,7 @@ from cogs.memory.errors import MnemeError
 from cogs.memory.guild_view import Readers
 from cogs.memory.history import CatchUp
 from cogs.memory.intake import Intake
+from cogs.memory.views import OpenPages
 
 if TYPE_CHECKING:
     from cogs.chat.answer import ChatService
@@ -143,6 +144,7 @@ class MnemeBot(commands.AutoShardedBot):
         self.intake = Intake(service, self._intake_failed)
         self.catch_up = CatchUp(self, service, self.intake)
         self.backfills = Backfills(service, self.intake, self.catch_up)
+        self.open_pages = OpenPages()
         self.failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: set[asyncio.Task[None]] = set()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TOKEN_SECONDS = 840.0
+OPEN_PAGES = 500
 COLOUR = discord.Colour(0x5865F2)
 Interaction: TypeAlias = "discord.Interaction[MnemeBot]"
 
@@ -51,6 +52,30 @@ class OwnView(discord.ui.View):
         await bot.errors.tell(interaction, error)
 
 
+class OpenPages:
+    """The pages whose buttons work. Each keeps its results in memory, so there are :data:`OPEN_PAGES` at most."""
+
+    def __init__(self, most: int = OPEN_PAGES) -> None:
+        self._most = most
+        self._open: dict[ResultPages, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, pages: ResultPages) -> ResultPages | None:
+        """Take in new pages; return the oldest where there are too many now, for the caller to close."""
+        self._open[pages] = None
+        if len(self._open) <= self._most:
+            return None
+        oldest = next(iter(self._open))
+        del self._open[oldest]
+        return oldest
+
+    def discard(self, pages: ResultPages) -> None:
+        """Let go of pages that are closed."""
+        self._open.pop(pages, None)
+
+
 class ResultPages(OwnView):
     """The pages of a recall. Every turn of a page asks again what the reader may read and what is still remembered."""
 
@@ -67,6 +92,10 @@ class ResultPages(OwnView):
         embed = await self._render(interaction, self._result)
         if self._pages > 1:
             await interaction.followup.send(embed=embed, view=self, ephemeral=True)
+            bot = interaction.client
+            oldest = bot.open_pages.add(self)
+            if oldest is not None:
+                bot.start_task(oldest.close(), "closing pages")
         else:
             await interaction.followup.send(embed=embed, ephemeral=True)
 
@@ -83,9 +112,15 @@ class ResultPages(OwnView):
         self.following.disabled = self._page == self._pages - 1
         return page_embed(pages[self._page])
 
+    async def close(self) -> None:
+        """Stop listening, and take the buttons away."""
+        self.stop()
+        await self.on_timeout()
+
     async def on_timeout(self) -> None:
         """Take the buttons away before Discord lets them run into nothing."""
         if self._last is not None:
+            self._last.client.open_pages.discard(self)
             try:
                 await self._last.edit_original_response(view=None)
             except discord.HTTPException as error:
