@@ -18,7 +18,7 @@ from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.query import QueryInfo, analyse, conversation_query
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.runtime import DeadlineExceeded, Priority
-from cogs.memory.search import Candidates, find_candidates
+from cogs.memory.search import DEPTH, SHALLOW, Candidates, find_candidates
 from cogs.memory.service_base import ServiceBase
 from cogs.memory.texts import body, candidate
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 QUERY_CHARACTERS = 1000
 MAX_LIMIT = 50
 AUTHORS_KNOWN = 500
+MANY = 6
+"""More questions at once than this are searched less deep, so that they are answered at all."""
 EVIDENCE_HITS = 8
 EVIDENCE_SCORE = 0.5
 EVIDENCE_DEADLINES = 4
@@ -63,8 +65,12 @@ class RecallMixin(ServiceBase):
         now = request.asked_at or dt.datetime.now(dt.UTC)
         wording = conversation_query(query, request.turns)
         info = await asyncio.to_thread(self._understood, wording, request.scope, now)
-        with self.slot.acquire() as loadout:
-            result = await self._recall_with(loadout, request, info, started)
+        self._asking += 1
+        try:
+            with self.slot.acquire() as loadout:
+                result = await self._recall_with(loadout, request, info, started)
+        finally:
+            self._asking -= 1
         self.latency.add(result.seconds)
         return result
 
@@ -90,6 +96,9 @@ class RecallMixin(ServiceBase):
     ) -> RecallResult:
         seconds: dict[str, float] = {}
         vector, degraded = await self._embed_query(loadout, info.query, seconds)
+        busy = self._asking > MANY
+        if busy:
+            degraded = degraded or "Many people are asking at the moment, so the search looked less deep than usual."
         found = await asyncio.to_thread(
             find_candidates,
             self.repository,
@@ -100,6 +109,7 @@ class RecallMixin(ServiceBase):
             request.filters,
             request.exclude_ids,
             rows=max(loadout.profile.candidates, request.limit),
+            depth=SHALLOW if busy else DEPTH,
         )
         seconds.update(found.seconds)
         hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused if f.message_id in found.messages]

@@ -21,6 +21,8 @@ from cogs.memory.repository import Repository
 
 DEPTH = 150
 """Candidates of each stage: enough that the reranker's 50 are rarely limited by one of them."""
+SHALLOW = 40
+"""Candidates of each stage while many people ask at once: a third of the work, at some cost in what is found."""
 EXPANDED = 25
 """So many of each stage's best bring their neighbours along as candidates: an answer often follows the words asked."""
 

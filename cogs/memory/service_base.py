@@ -26,6 +26,7 @@ class ServiceBase:
         self.latency = Latency()
         self.last_recall_error: str | None = None
         self.tokens_saved = 0
+        self._asking = 0
         self.slot: ModelSlot[Loadout]
         self.ingest: IngestWorker
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -49,6 +49,16 @@ async def test_finds_by_meaning_what_shares_no_word_with_the_question(tmp_path: 
         assert result.degraded is None
 
 
+async def test_a_crowd_is_answered_from_a_less_deep_search(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        await service.remember(CHAT)
+        await service.drain()
+        crowd = await asyncio.gather(*(ask(service, f"when does the pizza place close {i}") for i in range(30)))
+        assert all(texts(result)[0] == PIZZA for result in crowd)
+        assert any("less deep" in (result.degraded or "") for result in crowd)
+        assert "less deep" not in ((await ask(service, "when does the pizza place close")).degraded or "")
+
+
 async def test_scope_is_a_wall(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         await service.remember(CHAT)

@@ -27,7 +27,7 @@ from cogs.memory.verify import Verification, verify_stores
 TICK: Final = 0.05
 CHANNELS: Final = 20
 DRAIN_SECONDS: Final = 600.0
-DEGRADED: Final = ("took longer", "reranker failed", "found by their words")
+DEGRADED: Final = ("took longer", "reranker failed", "found by their words", "less deep than usual")
 RECALL: Final = "discord: recall"
 
 
