@@ -41,6 +41,8 @@ EXTENSIONS = (
 )
 EXIT_FAILED, EXIT_USAGE = 1, 2
 M_ARENA_MAX, ARENAS = -8, 2
+COLLECT_AFTER = (20_000, 20, 50)
+"""Objects that may come before the collector of cycles looks at the young, the older and the oldest."""
 DRAIN_SECONDS, FAREWELL_SECONDS = 4.0, 1.5
 UNKNOWN_INTERACTION, ALREADY_ANSWERED = 10062, 40060
 LOGIN_REFUSED = (
@@ -257,6 +259,7 @@ def settle_process() -> None:
     """Keep the collector of cycles off what was loaded: a walk over it holds all up for a quarter of a second."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 async def serve(settings: Settings, service: MemoryService, chat: ChatService) -> int:
