@@ -99,19 +99,18 @@ class RecallMixin(ServiceBase):
         busy = self._asking > MANY
         if busy:
             degraded = degraded or "Many people are asking at the moment, so the search looked less deep than usual."
-        async with self._searching:
-            found = await asyncio.to_thread(
-                find_candidates,
-                self.repository,
-                loadout.indexes,
-                info,
-                vector,
-                request.scope,
-                request.filters,
-                request.exclude_ids,
-                rows=max(loadout.profile.candidates, request.limit),
-                depth=SHALLOW if busy else DEPTH,
-            )
+        found = await asyncio.to_thread(
+            find_candidates,
+            self.repository,
+            loadout.indexes,
+            info,
+            vector,
+            request.scope,
+            request.filters,
+            request.exclude_ids,
+            rows=max(loadout.profile.candidates, request.limit),
+            depth=SHALLOW if busy else DEPTH,
+        )
         seconds.update(found.seconds)
         hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused if f.message_id in found.messages]
         head = hits[: loadout.profile.candidates]

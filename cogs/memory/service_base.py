@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Collection
 
 from cogs.memory.author_names import AuthorNames
@@ -15,8 +14,6 @@ from cogs.memory.repository import Repository
 from cogs.memory.runtime import ModelSlot
 from config.settings import Settings
 
-SEARCHES = (os.cpu_count() or 1) + 1
-"""Searches at once; more would only keep the event loop from its turn."""
 Inclusion = dict[int, tuple[int | None, bool | None]]
 
 
@@ -30,7 +27,6 @@ class ServiceBase:
         self.last_recall_error: str | None = None
         self.tokens_saved = 0
         self._asking = 0
-        self._searching = asyncio.Semaphore(SEARCHES)
         self.slot: ModelSlot[Loadout]
         self.ingest: IngestWorker
         self._loop: asyncio.AbstractEventLoop | None = None
