@@ -28,7 +28,6 @@ MATCHES_AT_MOST = 5_000
 """Matches that a keyword search ranks: SQLite takes about 3 µs for each, in whatever scope they lie."""
 SMALL_SCOPE = 4_000
 """A scope of so many messages is read itself where the whole database holds more matches than that."""
-NEWEST_MATCHES = f" ORDER BY rowid DESC LIMIT {MATCHES_AT_MOST}"
 AUTHOR_WEIGHT = 1.0
 """Weight of the author's name beside the body in BM25."""
 
@@ -146,18 +145,15 @@ class SearchRows(RepositoryBase):
                 if size <= SMALL_SCOPE:
                     return ranked(self._bodies_with(db, terms, scope, filters), terms, size, limit)
                 terms = affordable(documents, MATCHES_AT_MOST)
-            newest = "" if sum(documents.get(t, 0) for t in terms) <= MATCHES_AT_MOST else NEWEST_MATCHES
             match = _any_of(terms)
             if frequent := [term for term in documents if term not in terms]:
                 # They choose nothing, but what holds them too comes first.
                 match = f"({match}) OR (({match}) AND ({_any_of(frequent)}))"
-            found = sa.text(
-                f"SELECT rowid AS id, -bm25(keywords, 1.0, {AUTHOR_WEIGHT}) AS relevance "  # noqa: S608 - constants
-                f"FROM keywords WHERE keywords MATCH :match{newest}"
-            )
-            matches = found.bindparams(match=match).columns(sa.column("id"), sa.column("relevance")).cte("matches")
-            joined = _InThisOrder(matches, MESSAGES, MESSAGES.c.id == matches.c.id)
-            return self._by_index(db, joined, matches.c.relevance, [], scope, filters, limit)
+            bm25: sa.ColumnElement[float] = sa.literal_column(f"-bm25(keywords, 1.0, {AUTHOR_WEIGHT})", sa.Float)
+            asked: sa.ColumnElement[bool] = sa.literal_column("keywords", sa.Text).op("MATCH")(match)
+            # The scope comes before the bound: what others wrote elsewhere must not push anything out.
+            newest = sum(documents[term] for term in terms) > MATCHES_AT_MOST
+            return self._by_index(db, _keywords_join(), bm25, [asked], scope, filters, limit, newest=newest)
 
     def _by_index(
         self,
@@ -168,14 +164,20 @@ class SearchRows(RepositoryBase):
         scope: Scope,
         filters: Filters,
         limit: int,
+        *,
+        newest: bool = False,
     ) -> list[tuple[int, float]]:
         query = (
             sa.select(MESSAGES.c.id, relevance.label("relevance"))
             .select_from(joined)
             .where(*conditions, self.in_scope(scope), *self._filtered(filters))
-            .order_by(sa.desc("relevance"), MESSAGES.c.id.desc())
-            .limit(limit)
         )
+        if newest:
+            some = query.order_by(sa.literal_column("keywords.rowid").desc()).limit(MATCHES_AT_MOST).subquery("newest")
+            query = sa.select(some.c.id, some.c.relevance)
+            query = query.order_by(some.c.relevance.desc(), some.c.id.desc()).limit(limit)
+        else:
+            query = query.order_by(sa.desc("relevance"), MESSAGES.c.id.desc()).limit(limit)
         rows = self._rows(db.execute(_at_once(query) if self.sqlite else query))
         return [(int(row[0]), float(row[1])) for row in rows]
 
