@@ -9,14 +9,14 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from cogs.memory.keywords import keyword_text
 from cogs.memory.models import OptOut, Passage, table_of
 from cogs.memory.records import JsonObject, PersonSummary
-from cogs.memory.repository_base import MESSAGES, RepositoryBase, from_ms
+from cogs.memory.repository_base import MESSAGES, from_ms
+from cogs.memory.repository_keywords import KeywordRows
 
 OPT_OUTS = table_of(OptOut)
 PASSAGES = table_of(Passage)
@@ -50,7 +50,7 @@ class PersonHasher:
         return hmac.new(self._key, f"{user_id}:{guild_id}".encode(), hashlib.sha256).hexdigest()
 
 
-class PeopleRows(RepositoryBase):
+class PeopleRows(KeywordRows):
     """The part of the repository that answers to the people whose words it keeps."""
 
     hasher: PersonHasher
@@ -118,10 +118,6 @@ class PeopleRows(RepositoryBase):
                     db, [(row.id, keyword_text(f"{content} {row.embed_text}"), keyword_text(row.author_name))]
                 )
         return [row.id for row in rows]
-
-    def write_keywords(self, db: sa.Connection, rows: Any) -> None:
-        """See :class:`SearchRows`, which comes first in the repository."""
-        raise NotImplementedError
 
     def author_guilds(self, user_id: int) -> list[int]:
         """Return the servers in which a person's messages are stored."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogs.memory import repository_search
+from cogs.memory import repository_keywords
 from cogs.memory.keywords import MAX_TERMS, affordable, keyword_query, keyword_text, terms
 from cogs.memory.records import Filters, Scope
 from cogs.memory.service import MemoryService
@@ -77,8 +77,8 @@ def test_the_rarest_words_are_chosen_while_they_can_be_afforded() -> None:
 @pytest.fixture
 async def crowded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MemoryService]:
     """A database with more matches than a search may rank: 40 messages in #general, 6 in another channel."""
-    monkeypatch.setattr(repository_search, "MATCHES_AT_MOST", 20)
-    monkeypatch.setattr(repository_search, "SMALL_SCOPE", 10)
+    monkeypatch.setattr(repository_keywords, "MATCHES_AT_MOST", 20)
+    monkeypatch.setattr(repository_keywords, "SMALL_SCOPE", 10)
     async with running_service(tmp_path) as service:
         chat = [message(i, f"Number {i} about sailing") for i in range(38)]
         chat += [message(38, "The keel of our boat"), message(39, "Sailing with a new keel, sailing far")]
@@ -123,5 +123,5 @@ async def test_reading_a_small_scope_orders_like_the_index(tmp_path: Path, monke
             ]
         )
         by_index = candidates(service, GENERAL, "sail", "lake")
-        monkeypatch.setattr(repository_search, "MATCHES_AT_MOST", 1)
+        monkeypatch.setattr(repository_keywords, "MATCHES_AT_MOST", 1)
         assert candidates(service, GENERAL, "sail", "lake") == by_index
