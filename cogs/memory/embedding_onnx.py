@@ -7,11 +7,9 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from transformers import AutoModel
 
@@ -101,13 +99,3 @@ def cached_graph(
     except OSError as error:
         log.warning("the exported model cannot be kept in %s: %s", cache_dir, error)
     return graph
-
-
-def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield row numbers, shortest first, so that rows × longest stays within ``budget`` (one row at least)."""
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or lengths[order[end]] * (end + 1 - start) > budget:
-            yield order[start:end]
-            start = end

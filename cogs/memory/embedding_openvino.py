@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from cogs.memory.embedding_onnx import length_sorted_batches
+from cogs.memory.batches import even_batches
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 BATCH_TOKENS: Final = 1024
 """Padded tokens of one run; what it computes then stays in the cache (512 to 2048 are within 10 % of each other)."""
-LENGTH_STEP: Final = 4
+LENGTH_STEP: Final = 2
 """Texts are padded to a multiple of this, so that few shapes occur and what was compiled for each can be kept."""
 SHAPES_KEPT: Final = 128
 """Compiled shapes that are kept; without a bound the process grows by hundreds of megabytes."""
@@ -59,16 +59,16 @@ class OpenVinoEncoder:
         self.dtype = "bfloat16" if has_bfloat16 else "float32"
         # One thread for each of several batches side by side wastes less than all threads on one small batch.
         cores = threads or os.cpu_count() or 1
-        streams = min(cores, STREAMS_AT_MOST)
+        self._streams = min(cores, STREAMS_AT_MOST)
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if has_bfloat16 else "f32",
-            "NUM_STREAMS": streams,
+            "NUM_STREAMS": self._streams,
             "INFERENCE_NUM_THREADS": cores,
             "ENABLE_CPU_PINNING": False,  # the event loop and the reranker run on the same cores
             "CPU_RUNTIME_CACHE_CAPACITY": SHAPES_KEPT,
         }
         model = core.compile_model(core.read_model(graph, b""), "CPU", settings)
-        self._queue = openvino.AsyncInferQueue(model, streams)
+        self._queue = openvino.AsyncInferQueue(model, self._streams)
         self._queue.set_callback(_keep)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
@@ -76,10 +76,10 @@ class OpenVinoEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return float32 unit vectors, shape (n, dim), in the order of ``texts``."""
-        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         widths = [-(-len(ids) // LENGTH_STEP) * LENGTH_STEP for ids in token_ids]
         parts: list[Part] = []
-        for rows in length_sorted_batches(widths, BATCH_TOKENS):
+        for rows in even_batches(widths, BATCH_TOKENS, self._streams):
             ids = np.zeros((len(rows), widths[rows[-1]]), dtype=np.int64)
             mask = np.zeros_like(ids)
             for line, row in enumerate(rows):

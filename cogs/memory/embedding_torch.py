@@ -12,7 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Pooling, Transformer
 
-from cogs.memory.embedding_onnx import length_sorted_batches
+from cogs.memory.batches import length_sorted_batches
 from cogs.memory.rerankers.base import LoadOptions, RerankerUnavailable
 from cogs.memory.rerankers.files import require_safetensors
 

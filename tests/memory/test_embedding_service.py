@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from cogs.memory.embedding_onnx import cached_graph, length_sorted_batches
+from cogs.memory.batches import even_batches, length_sorted_batches
+from cogs.memory.embedding_onnx import cached_graph
 from cogs.memory.embedding_openvino import OpenVinoEncoder, openvino_module
 from cogs.memory.embedding_service import (
     MINILM,
@@ -193,3 +196,19 @@ def test_batches_keep_every_row_once_and_stay_inside_the_budget() -> None:
     assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 200
+
+
+@given(lengths=st.lists(st.integers(1, 300), max_size=120), budget=st.integers(1, 900), workers=st.integers(1, 5))
+def test_batches_for_workers_leave_none_idle_at_the_end(lengths: list[int], budget: int, workers: int) -> None:
+    batches = even_batches(lengths, budget, workers)
+    assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
+    sizes = [len(batch) * max(lengths[row] for row in batch) for batch in batches]
+    assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    least = len(list(length_sorted_batches(lengths, budget)))
+    assert least <= len(batches) <= -(-least // workers) * workers
+
+
+def test_a_few_short_texts_are_shared_out() -> None:
+    assert [len(batch) for batch in even_batches([10] * 20, 1024, 2)] == [10, 10]
+    assert even_batches([], 1024, 2) == []
+    assert [batch.tolist() for batch in even_batches([700], 512, 4)] == [[0]]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-from cogs.memory.embedding_onnx import length_sorted_batches
+from cogs.memory.batches import length_sorted_batches
 from cogs.memory.rerankers.base import (
     Document,
     LoadOptions,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from cogs.memory.embedding_onnx import length_sorted_batches
+from cogs.memory.batches import length_sorted_batches
 from cogs.memory.embedding_service import MINILM, EmbedderUnavailable, verified_folder
 from cogs.memory.rerankers.base import (
     Document,

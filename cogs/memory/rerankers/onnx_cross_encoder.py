@@ -24,7 +24,8 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_state
 
-from cogs.memory.embedding_onnx import length_sorted_batches, sha256_of
+from cogs.memory.batches import length_sorted_batches
+from cogs.memory.embedding_onnx import sha256_of
 from cogs.memory.rerankers.base import (
     Document,
     LoadOptions,

@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModel
 
-from cogs.memory.embedding_onnx import length_sorted_batches
+from cogs.memory.batches import length_sorted_batches
 from cogs.memory.rerankers.base import (
     Document,
     LoadOptions,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
-from cogs.memory.embedding_onnx import length_sorted_batches
+from cogs.memory.batches import length_sorted_batches
 from cogs.memory.pictures import FACTOR, MERGE, PATCH, Picture, read_pictures
 from cogs.memory.rerankers.base import (
     Document,
