@@ -52,7 +52,7 @@ class ForgettingMixin(ServiceBase):
             count += len(self.repository.delete(guild_id, part, lambda gone: self._drop_vectors(guild_id, gone)))
             self._forget_cached(part)
         if ids:
-            self._forget_reach()
+            self._channel_reach.clear()
             self._erase_soon()
             self._loop_call(self.ingest.notify)
         return count
@@ -102,8 +102,9 @@ class ForgettingMixin(ServiceBase):
         def work() -> int:
             count = self._forget(guild_id, self.repository.message_ids_where(guild_id, channel_ids=[channel_id]))
             if not keep_record:
-                self.repository.drop_channels(guild_id, [channel_id])
-                self._inclusion.pop(guild_id, None)
+                with self.repository.write_lock:
+                    self.repository.drop_channels(guild_id, [channel_id])
+                    self._inclusion.pop(guild_id, None)
             self._erase_now()
             return count
 
@@ -116,9 +117,10 @@ class ForgettingMixin(ServiceBase):
             count = self._forget(guild_id, self.repository.message_ids_where(guild_id))
             with self.slot.acquire() as loadout:
                 loadout.indexes.drop_guild(guild_id)
-            self.repository.drop_guild(guild_id)
-            self._inclusion.pop(guild_id, None)
-            self._forget_reach()
+            with self.repository.write_lock:
+                self.repository.drop_guild(guild_id)
+                self._inclusion.pop(guild_id, None)
+            self._channel_reach.clear()
             self._erase_now()
             return count
 

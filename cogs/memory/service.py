@@ -179,8 +179,15 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
 
     async def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
         """Record channels and threads."""
+
+        def record() -> None:
+            with self.repository.write_lock:
+                self.repository.upsert_channels(channels)
+                for guild_id in {channel.guild_id for channel in channels}:
+                    self._inclusion.pop(guild_id, None)  # a channel may have moved below one that is left out
+
         if channels:
-            await asyncio.to_thread(self.repository.upsert_channels, channels)
+            await asyncio.to_thread(record)
 
     async def guild_ids(self) -> list[int]:
         """Return every server that is remembered."""
@@ -203,12 +210,11 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
         return saved
 
     def _remember(self, messages: Sequence[IncomingMessage], mark_seen: bool = True) -> int:
-        wanted = [m for m in messages if self._included(m.guild_id, m.channel_id)]
-        with self.repository.write_lock:
+        with self.repository.write_lock:  # a channel that is left out meanwhile is left out of this
+            wanted = [m for m in messages if self._included(m.guild_id, m.channel_id)]
             saved = self.repository.save(wanted, mark_seen=mark_seen)
             self._forget_changed(wanted, saved.changed)
-        for message in wanted:
-            self._reach.pop(message.channel_id, None)
+        self._channel_reach.changed({message.channel_id for message in wanted})
         if saved.new or saved.changed:
             self._loop_call(self.ingest.notify)
             self._loop_call(self._notify_labels)
@@ -227,8 +233,13 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
 
     async def set_channel_included(self, guild_id: int, channel_id: int, included: bool) -> None:
         """Record an administrator's word on a channel; leaving one out erases what was remembered of it."""
-        await asyncio.to_thread(self.repository.set_included, guild_id, channel_id, included)
-        self._inclusion.pop(guild_id, None)
+
+        def record() -> None:
+            with self.repository.write_lock:
+                self.repository.set_included(guild_id, channel_id, included)
+                self._inclusion.pop(guild_id, None)
+
+        await asyncio.to_thread(record)
         if not included:
             await self.forget_channel(guild_id, channel_id, keep_record=True)
 
@@ -271,12 +282,7 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
         return await asyncio.to_thread(self._reach_of, scope)
 
     def _reach_of(self, scope: Scope) -> Reach:
-        unknown = [channel for channel in scope.channel_ids if channel not in self._reach]
-        if unknown:
-            found = self.repository.channel_reach(unknown)
-            for channel in unknown:
-                self._reach[channel] = found.get(channel)
-        parts = [part for channel in scope.channel_ids if (part := self._reach.get(channel)) is not None]
+        parts = self._channel_reach.of(scope.channel_ids)
         since = min((first for _, first in parts), default=None)
         return Reach(sum(count for count, _ in parts), len(parts), None if since is None else from_ms(since))
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from cogs.memory.author_names import AuthorNames
+from cogs.memory.channel_reach import ChannelReach
 from cogs.memory.ingest import IngestWorker
 from cogs.memory.latency import Latency
 from cogs.memory.loadout import Loadout
@@ -30,7 +31,7 @@ class ServiceBase:
         self.slot: ModelSlot[Loadout]
         self.ingest: IngestWorker
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reach: dict[int, tuple[int, int] | None] = {}
+        self._channel_reach = ChannelReach(repository.channel_reach)
         self._inclusion: dict[int, Inclusion] = {}
         self._traces = asyncio.Event()
         self._author_names = AuthorNames(repository.author_names)
@@ -49,14 +50,13 @@ class ServiceBase:
                 if loadout.images is not None:
                     loadout.images.forget(message_ids)
 
-    def _forget_reach(self) -> None:
-        self._reach.clear()
-
     def _included(self, guild_id: int, channel_id: int) -> bool:
         """Return whether a channel is remembered: its own word, its parent's, or the setting."""
         known = self._inclusion.get(guild_id)
         if known is None or channel_id not in known:
-            known = self._inclusion[guild_id] = self.repository.inclusion(guild_id)
+            # What changes it holds the same lock: nothing from before a change is kept after it.
+            with self.repository.write_lock:
+                known = self._inclusion[guild_id] = self.repository.inclusion(guild_id)
         parent, included = known.get(channel_id, (None, None))
         if included is None and parent is not None:
             included = known.get(parent, (None, None))[1]

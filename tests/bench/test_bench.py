@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,17 @@ def test_generated_data_are_the_same_every_time() -> None:
     again = np.concatenate([part for _, part in data.batches()])
     assert np.array_equal(again, np.concatenate([part for _, part in data.batches()]))
     assert np.allclose(np.linalg.norm(again, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_long_series_is_drawn_whole_and_told_in_part(tmp_path: Path) -> None:
+    found = Bench("long", {}, {"cpu": "a CPU", "cores": 2, "threads": 2, "torch": "2", "load_average": [0.0]})
+    seconds = tuple(float(i) for i in range(601))
+    found.series = {"rss": Series("Memory", "seconds", "MB", seconds, {"rss": [500 + x for x in seconds]})}
+    found.write(tmp_path, "python bot.py bench long")
+    rows = re.findall(r"^\| (\d+) \| (\d+) \|$", (tmp_path / "long.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert 20 < len(rows) <= 41
+    assert rows[0] == ("0", "500")
+    assert rows[-1] == ("600", "1100"), "the last is told too"
 
 
 def test_a_report_is_written_whole(tmp_path: Path) -> None:

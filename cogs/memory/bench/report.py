@@ -22,6 +22,8 @@ COLUMNS = (
     "largest difference",
     "peak MB",
 )
+ROWS_AT_MOST = 40
+"""Rows of a series' table; its picture shows every point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class Bench:
         for key, series in self.series.items():
             lines += ["", f"## {series.title}", "", f"![{series.title}]({self.name}-{key}.png)", ""]
             cells: list[tuple[str, ...]] = [
-                (f"{x:g}", *(_number(line[i]) for line in series.lines.values())) for i, x in enumerate(series.xs)
+                (f"{series.xs[i]:g}", *(_number(line[i]) for line in series.lines.values()))
+                for i in _some(len(series.xs))
             ]
             lines += _markdown((series.x_label, *series.lines), cells)
         return "\n".join(lines) + "\n"
@@ -128,6 +131,11 @@ class Bench:
         (folder / f"{self.name}.md").write_text(self.markdown(command), encoding="utf-8")
         for key, series in self.series.items():
             plot(series, folder / f"{self.name}-{key}.png")
+
+
+def _some(count: int) -> list[int]:
+    """Return the places that a table shows: all of a short series; of a long one the last and evenly spread ones."""
+    return sorted({*range(0, count, -(-count // ROWS_AT_MOST)), count - 1}) if count else []
 
 
 def plot(series: Series, path: Path) -> None:
