@@ -136,6 +136,8 @@ class RecallMixin(ServiceBase):
             for hit in (ordered if reranked is None else reranked)
             if hit.rerank_score is None or hit.rerank_score >= loadout.profile.min_score
         ]
+        if loadout.reranker is not None:
+            shown = await asyncio.to_thread(self._as_they_stand, loadout, shown, request)
         reach = await asyncio.to_thread(self._reach_of, request.scope) if not shown else Reach(0, 0, None)
         return RecallResult(
             hits=tuple(shown[: request.limit]),
@@ -146,6 +148,20 @@ class RecallMixin(ServiceBase):
             seconds=seconds,
             stages=_stages(found, ordered) if request.explain else {},
         )
+
+    def _as_they_stand(self, loadout: Loadout, hits: list[Hit], request: RecallRequest) -> list[Hit]:
+        """Return the hits that still exist, as they are now: a model may have taken seconds since they were read."""
+        read = [hit.message for hit in hits]
+        now = self.repository.messages([message.id for message in read], request.scope)
+        outdated = [m.id for m in read if m.id not in now or now[m.id].content != m.content]
+        if outdated:
+            # They may have been scored after the deletion or the edit had emptied the cache of them.
+            loadout.cache.drop_messages(outdated)
+        return [
+            replace(hit, message=now[hit.message.id], evidence=None if hit.message.id in outdated else hit.evidence)
+            for hit in hits
+            if hit.message.id in now
+        ]
 
     def _without_reranker(self, loadout: Loadout) -> str | None:
         if loadout.problem is not None:

@@ -39,6 +39,8 @@ class ScoreCache:
         self._by_message: dict[int, set[CacheKey]] = {}
         self._message_of: dict[CacheKey, int] = {}
         self._lock = threading.Lock()
+        self.drops = 0
+        """How often something was dropped; see :meth:`put`."""
 
     def __len__(self) -> int:
         return len(self._scores)
@@ -51,9 +53,15 @@ class ScoreCache:
                 self._scores.move_to_end(key)
             return score
 
-    def put(self, key: CacheKey, score: Score, message_id: int | None) -> None:
-        """Keep a score; the oldest goes where there is no room."""
+    def put(self, key: CacheKey, score: Score, message_id: int | None, drops: int) -> None:
+        """Keep a score; the oldest goes where there is no room.
+
+        ``drops`` is the number from before the scoring began. Where it has grown since, nothing is kept: the message
+        may be among those that were dropped.
+        """
         with self._lock:
+            if drops != self.drops:
+                return
             self._scores[key] = score
             self._scores.move_to_end(key)
             if message_id is not None:
@@ -65,6 +73,7 @@ class ScoreCache:
     def drop_messages(self, message_ids: Collection[int]) -> None:
         """Forget everything that was computed from these messages."""
         with self._lock:
+            self.drops += 1
             for message_id in message_ids:
                 for key in list(self._by_message.get(message_id, ())):
                     self._drop(key)
@@ -72,6 +81,7 @@ class ScoreCache:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
+            self.drops += 1
             self._scores.clear()
             self._by_message.clear()
             self._message_of.clear()
@@ -234,6 +244,7 @@ class RerankerService:
         assert self._reranker is not None
         documents = [to_document(candidate, score_field) for candidate in candidates]
         keys = [self._key(query, document) for document in documents]
+        drops = self.cache.drops
         scores = [self.cache.get(key) for key in keys]
         missing = [i for i, score in enumerate(scores) if score is None]
         if missing:
@@ -244,7 +255,7 @@ class RerankerService:
                 raise RuntimeError(f"{self.name} returned {len(fresh)} scores for {len(missing)} documents")
             for i, score in zip(missing, fresh, strict=True):
                 scores[i] = score
-                self.cache.put(keys[i], score, documents[i].message_id)
+                self.cache.put(keys[i], score, documents[i].message_id, drops)
         return [score for score in scores if score is not None]
 
     def _key(self, query: str, document: Document) -> CacheKey:

@@ -59,6 +59,23 @@ def test_what_was_scored_is_not_scored_again_until_its_message_is_forgotten() ->
     assert SEEN == ["0.2", "0.9", "0.4", "0.9", "0.2"]
 
 
+def test_what_is_forgotten_while_it_is_being_scored_does_not_enter_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    reranker = service()
+    score = Numbers.score
+
+    def forget_meanwhile(self: Numbers, query: str, documents: Sequence[Document]) -> list[Score]:
+        found = score(self, query, documents)
+        reranker.cache.drop_messages([0])
+        return found
+
+    monkeypatch.setattr(Numbers, "score", forget_meanwhile)
+    assert [row["id"] for row in reranker.rerank_results("q", candidates(0.2, 0.9))] == [1, 0]
+    assert len(reranker.cache) == 0
+    monkeypatch.setattr(Numbers, "score", score)
+    reranker.rerank_results("q", candidates(0.2, 0.9))
+    assert len(reranker.cache) == 2
+
+
 def test_scoring_stops_when_the_best_are_settled_and_never_unless_asked() -> None:
     falling = candidates(*(round(0.99 - place / 60, 3) for place in range(50)))
     service().rerank_results("q", falling, top_k=5)

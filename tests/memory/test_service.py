@@ -7,11 +7,13 @@ import datetime as dt
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cogs.memory.errors import BadRequest, ProfileError, StorageError
 from cogs.memory.records import Filters, RecallRequest, Scope
+from cogs.memory.reranker_service import RerankerService
 from cogs.memory.service import MemoryService
 from tests.memory.building import (
     ANNA,
@@ -245,3 +247,32 @@ async def test_similar_finds_its_like_and_not_itself(tmp_path: Path) -> None:
         assert "pizzeria" in texts(result)[0]
         with pytest.raises(BadRequest):
             await service.similar(CHAT[4].id, Scope.of(GUILD, [GENERAL]))
+
+
+async def test_what_is_deleted_or_edited_while_the_reranker_works_is_not_shown_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_service(tmp_path, profile="cpu") as service:
+        await service.remember([*CHAT, message(7, "The pizza at the harbour was cold", BEN)])
+        await service.drain()
+        loop = asyncio.get_running_loop()
+        rerank = RerankerService.rerank_results
+        edited = replace(CHAT[0], content="The kiosk at the harbour is open", edited_at=CHAT[0].created_at)
+
+        async def change() -> None:
+            await service.forget_messages(GUILD, [message(7, "").id])
+            await service.remember([edited])
+
+        def change_meanwhile(self: RerankerService, *given: Any) -> list[dict[str, Any]]:
+            asyncio.run_coroutine_threadsafe(change(), loop).result(10)
+            return rerank(self, *given)
+
+        monkeypatch.setattr(RerankerService, "rerank_results", change_meanwhile)
+        shown = texts(await ask(service, "pizza at the harbour"))
+        assert "The pizza at the harbour was cold" not in shown
+        assert PIZZA not in shown
+        assert edited.content in shown
+        with service.slot.acquire() as loadout:
+            kept = len(loadout.cache)
+            loadout.cache.drop_messages([message(7, "").id, CHAT[0].id])
+            assert len(loadout.cache) == kept > 0, "nothing is kept of what they said"
