@@ -128,3 +128,10 @@ async def test_nothing_to_measure_is_said(tmp_path: Path) -> None:
     (path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tm1\t0\n", encoding="utf-8")
     with pytest.raises(MnemeError, match="nothing to measure"):
         await evaluate(settings_in(tmp_path / "data"), load_beir(path), Options("minimal"))
+
+
+async def test_fewer_hits_asked_for_leave_the_stages_whole(tmp_path: Path, measured: report.Measured) -> None:
+    settings = settings_in(tmp_path / "data", profile=None, log_level="error")
+    run = await evaluate(settings, load_beir(folder(tmp_path)), Options("minimal", "late-interaction", top=2))
+    assert run.rankings == measured.run.rankings
+    assert max(len(scored.candidates) for scored in run.scored) == 2

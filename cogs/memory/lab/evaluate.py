@@ -20,7 +20,7 @@ from config.settings import Settings
 
 STAGES = ("keyword", "semantic", "fused", "reranked")
 GUILD = 1
-LIMIT = 50
+TOP = 50
 BATCH = 1000
 UNDATED = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 """When a conversation without times begins; its messages are a minute apart."""
@@ -44,12 +44,14 @@ class Options:
     """``profile`` None is the first that this machine can run; ``reranker`` None is the profile's own, "none" is none.
 
     ``turns`` passes on the conversation in which a query stands. ``limit`` measures that many queries, evenly spread.
+    ``top`` is how many hits each asks for: what a profile with an early exit leaves out depends on it.
     """
 
     profile: str | None = None
     reranker: str | None = None
     turns: bool = True
     limit: int | None = None
+    top: int = TOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,7 @@ async def _ask(service: MemoryService, query: DatasetQuery, placed: Placed, opti
         RecallRequest(
             text,
             Scope.of(GUILD, channels),
-            limit=LIMIT,
+            limit=options.top,
             turns=tuple(Turn(author, said) for author, said in query.turns) if options.turns else (),
             asked_at=query.asked_at or newest,
             explain=True,

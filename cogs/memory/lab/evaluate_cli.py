@@ -31,6 +31,9 @@ def evaluate(
     ] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Show what each stage adds.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only that many queries, evenly spread.")] = None,
+    top: Annotated[
+        int, typer.Option(min=1, max=50, help="How many hits each query asks for; it matters to an early exit.")
+    ] = 50,
     turns: Annotated[bool, typer.Option(help="Pass on the conversation that a query stands in.")] = True,
     out: Annotated[Path | None, typer.Option(help="Write run.json, report.md and plots into this folder.")] = None,
     compare: Annotated[
@@ -44,7 +47,7 @@ def evaluate(
     """
     from cogs.memory.lab.evaluate import Options
 
-    options = Options(profile, reranker, turns, limit)
+    options = Options(profile, reranker, turns, limit, top)
     return run_async(_evaluate(prepared(), datasets, options, stages, out, compare, as_json))
 
 
