@@ -29,7 +29,7 @@ def train(
         Path | None, typer.Option(help="The folder that relative data paths of the recipe begin at.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop each phase after so many steps.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Steps of each phase, instead of its epochs.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
