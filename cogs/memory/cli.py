@@ -58,7 +58,7 @@ def quiet_libraries() -> None:
     """Keep model libraries off the network and off the terminal; said before they are imported."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # halves the time that an import takes for it
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing here forks
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 

@@ -16,7 +16,7 @@ from cogs.memory.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.records import StoredMessage
 from cogs.memory.repository import Repository
 from cogs.memory.repository_labels import LabelInfo
-from cogs.memory.reranker_service import RerankerService
+from cogs.memory.reranker_service import KEEP_NOTHING, RerankerService
 from cogs.memory.runtime import ModelSlot, Priority
 from cogs.memory.service_base import ServiceBase
 from cogs.memory.texts import body
@@ -34,7 +34,9 @@ TEXT_CHARACTERS = 1000
 def classify(reranker: RerankerService, text: str, labels: Sequence[LabelInfo]) -> list[float]:
     """Return the probability of each label for a text; the text is the query and each label a document."""
     candidates = [{"id": place, "content": label.description} for place, label in enumerate(labels)]
-    scored = {c["id"]: float(c["rerank_score"]) for c in reranker.rerank_results(text, candidates)}
+    # A text is judged once, and as a query its scores could not be found again when its message is forgotten.
+    found = reranker.rerank_results(text, candidates, drops=KEEP_NOTHING)
+    scored = {c["id"]: float(c["rerank_score"]) for c in found}
     return [scored[place] for place in range(len(labels))]
 
 

@@ -96,6 +96,7 @@ class RecallMixin(ServiceBase):
     ) -> RecallResult:
         seconds: dict[str, float] = {}
         vector, degraded = await self._embed_query(loadout, info.query, seconds)
+        drops = loadout.cache.drops
         busy = self._asking > MANY
         if busy:
             degraded = degraded or "Many people are asking at the moment, so the search looked less deep than usual."
@@ -118,7 +119,7 @@ class RecallMixin(ServiceBase):
         reranked: list[Hit] | None = None
         if loadout.reranker is not None and head:
             before = time.perf_counter()
-            reranked, problem = await self._rerank(loadout, info.query, head, found, request.limit)
+            reranked, problem = await self._rerank(loadout, info.query, head, found, request.limit, drops)
             seconds["rerank"] = time.perf_counter() - before
             degraded = problem or degraded
             if reranked is not None:
@@ -137,7 +138,7 @@ class RecallMixin(ServiceBase):
             if hit.rerank_score is None or hit.rerank_score >= loadout.profile.min_score
         ]
         if loadout.reranker is not None:
-            shown = await asyncio.to_thread(self._as_they_stand, loadout, shown, request)
+            shown = await asyncio.to_thread(self._as_they_stand, shown, request.scope)
         reach = await asyncio.to_thread(self._reach_of, request.scope) if not shown else Reach(0, 0, None)
         return RecallResult(
             hits=tuple(shown[: request.limit]),
@@ -149,18 +150,13 @@ class RecallMixin(ServiceBase):
             stages=_stages(found, ordered) if request.explain else {},
         )
 
-    def _as_they_stand(self, loadout: Loadout, hits: list[Hit], request: RecallRequest) -> list[Hit]:
+    def _as_they_stand(self, hits: list[Hit], scope: Scope) -> list[Hit]:
         """Return the hits that still exist, as they are now: a model may have taken seconds since they were read."""
-        read = [hit.message for hit in hits]
-        now = self.repository.messages([message.id for message in read], request.scope)
-        outdated = [m.id for m in read if m.id not in now or now[m.id].content != m.content]
-        if outdated:
-            # They may have been scored after the deletion or the edit had emptied the cache of them.
-            loadout.cache.drop_messages(outdated)
+        now = self.repository.messages([hit.message.id for hit in hits], scope)
+        standing = [(hit, now[hit.message.id]) for hit in hits if hit.message.id in now]
         return [
-            replace(hit, message=now[hit.message.id], evidence=None if hit.message.id in outdated else hit.evidence)
-            for hit in hits
-            if hit.message.id in now
+            replace(hit, message=message, evidence=hit.evidence if message.content == hit.message.content else None)
+            for hit, message in standing
         ]
 
     def _without_reranker(self, loadout: Loadout) -> str | None:
@@ -223,7 +219,7 @@ class RecallMixin(ServiceBase):
         return [written.get(hit.message.id, hit) for hit in reranked]
 
     async def _rerank(
-        self, loadout: Loadout, query: str, head: list[Hit], found: Candidates, limit: int
+        self, loadout: Loadout, query: str, head: list[Hit], found: Candidates, limit: int, drops: int
     ) -> tuple[list[Hit] | None, str | None]:
         """Return the hits in the reranker's order, or None and the sentence that tells the reader why not."""
         assert loadout.reranker is not None
@@ -236,6 +232,7 @@ class RecallMixin(ServiceBase):
                 candidates,
                 loadout.reranker.score_field,
                 None if loadout.profile.early_exit is None else limit,
+                drops,
                 priority=Priority.INTERACTIVE,
                 deadline=seconds,
             )

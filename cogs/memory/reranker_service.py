@@ -27,6 +27,8 @@ from config.settings import CONFIG_DIR, PROJECT_DIR
 CACHE_ENTRIES = 50_000
 EXIT_STEP = 10
 """Candidates that are scored between two looks at whether the best are settled."""
+KEEP_NOTHING = -1
+"""In place of the cache's number of drops: what is scored does not enter it."""
 CacheKey = tuple[str, bytes, bytes]
 
 
@@ -56,8 +58,8 @@ class ScoreCache:
     def put(self, key: CacheKey, score: Score, message_id: int | None, drops: int) -> None:
         """Keep a score; the oldest goes where there is no room.
 
-        ``drops`` is the number from before the scoring began. Where it has grown since, nothing is kept: the message
-        may be among those that were dropped.
+        ``drops`` is the number from before the message was read. Where it has grown since, nothing is kept: the
+        message may be among those that were dropped.
         """
         with self._lock:
             if drops != self.drops:
@@ -155,18 +157,21 @@ class RerankerService:
         candidates: list[dict[str, Any]],
         score_field: str = "content",
         top_k: int | None = None,
+        drops: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return a new list of copies, sorted by ``rerank_score``, the best first; equal scores keep their order.
 
         Each copy gains ``rerank_score`` (a probability), ``rerank_raw`` (the format's own number), and ``evidence``
         and ``contribution`` where the format has them. The given dictionaries are left as they are. With a ``top_k``
-        and a profile that allows an early exit, candidates that were not scored are left out.
+        and a profile that allows an early exit, candidates that were not scored are left out. ``drops`` is the cache's
+        number from before the candidates were read, so that nothing is kept of what has been forgotten since.
 
         Raises:
             RerankerUnavailable: the model cannot be loaded. An error of the model itself passes through: a failed
                 rerank has no scores, and never the score 0.
         """
-        scores = self._scores_until_settled(query, candidates, score_field, top_k)
+        drops = self.cache.drops if drops is None else drops
+        scores = self._scores_until_settled(query, candidates, score_field, top_k, drops)
         scored = [
             {
                 **candidate,
@@ -181,7 +186,7 @@ class RerankerService:
         return scored if top_k is None else scored[:top_k]
 
     def _scores_until_settled(
-        self, query: str, candidates: Sequence[dict[str, Any]], score_field: str, top_k: int | None
+        self, query: str, candidates: Sequence[dict[str, Any]], score_field: str, top_k: int | None, drops: int
     ) -> list[Score]:
         """Score all candidates, or, where the profile allows it, stop when the best ``top_k`` will hardly change.
 
@@ -191,11 +196,11 @@ class RerankerService:
         """
         tolerance = self.profile.early_exit
         if tolerance is None or top_k is None or len(candidates) <= max(top_k, EXIT_STEP):
-            return self._compute_rerank_scores(query, candidates, score_field)
+            return self._compute_rerank_scores(query, candidates, score_field, drops)
         scores: list[Score] = []
         while len(scores) < len(candidates):
             step = candidates[len(scores) : len(scores) + EXIT_STEP]
-            fresh = self._compute_rerank_scores(query, step, score_field)
+            fresh = self._compute_rerank_scores(query, step, score_field, drops)
             scores += fresh
             kept = sorted((score.probability for score in scores), reverse=True)[:top_k]
             if len(scores) >= top_k and max(score.probability for score in fresh) < kept[-1] - tolerance:
@@ -237,14 +242,13 @@ class RerankerService:
         return self._reranker.prepare([to_document(candidate, self.score_field) for candidate in candidates])
 
     def _compute_rerank_scores(
-        self, query: str, candidates: Sequence[Mapping[str, Any]], score_field: str = "content"
+        self, query: str, candidates: Sequence[Mapping[str, Any]], score_field: str, drops: int
     ) -> list[Score]:
         """Format, tokenize and score, a bounded batch at a time; what was scored before comes from the cache."""
         self.load()
         assert self._reranker is not None
         documents = [to_document(candidate, score_field) for candidate in candidates]
         keys = [self._key(query, document) for document in documents]
-        drops = self.cache.drops
         scores = [self.cache.get(key) for key in keys]
         missing = [i for i, score in enumerate(scores) if score is None]
         if missing:

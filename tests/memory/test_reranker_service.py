@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from cogs.memory.labels import classify
 from cogs.memory.profiles import MemoryProfile
+from cogs.memory.repository_labels import LabelInfo
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, RerankerUnavailable, Score
 
@@ -74,6 +76,21 @@ def test_what_is_forgotten_while_it_is_being_scored_does_not_enter_the_cache(mon
     monkeypatch.setattr(Numbers, "score", score)
     reranker.rerank_results("q", candidates(0.2, 0.9))
     assert len(reranker.cache) == 2
+
+
+def test_what_was_forgotten_before_the_scoring_began_does_not_enter_the_cache_either() -> None:
+    reranker = service()
+    read, drops = candidates(0.2, 0.9), reranker.cache.drops
+    reranker.cache.drop_messages([0])
+    reranker.rerank_results("q", read, drops=drops)
+    assert len(reranker.cache) == 0
+
+
+def test_a_message_that_is_judged_by_labels_leaves_nothing_in_the_cache() -> None:
+    reranker = service()
+    labels = [LabelInfo("low", "0.2"), LabelInfo("high", "0.9")]
+    assert classify(reranker, "a message", labels) == [0.2, 0.9]
+    assert len(reranker.cache) == 0
 
 
 def test_scoring_stops_when_the_best_are_settled_and_never_unless_asked() -> None:
