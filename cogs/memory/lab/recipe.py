@@ -25,7 +25,8 @@ class DataEntry(_Strict):
     ``sources``: the public conversation sets below ``path``, by ``names``. ``folder``: a folder in BEIR's layout.
     ``generated``: ``chats`` conversations from the grammar. ``made``: questions by rule over a folder, or over the
     conversations of the sources in ``names``. ``renamed`` is the share of a source's conversations whose people get
-    other names.
+    other names; ``joined`` joins a source's short scenes to channels of so many turns, so that the wrong turns are
+    those of a long channel.
     ``lists``: labelled lists that an earlier run wrote. ``triplets``: Hindsight's file of positives and negatives.
     ``export``: messages of a server; never taken without ``consent``, the statement of its owner in his own words,
     and always without the people in ``opted_out`` (their user ids).
@@ -39,6 +40,7 @@ class DataEntry(_Strict):
     per_hundred: int = Field(default=20, ge=1)
     limit: int | None = Field(default=None, ge=1)
     renamed: float = Field(default=0.0, ge=0, le=1)
+    joined: int | None = Field(default=None, ge=2)
     license: str = "not stated"
     consent: str | None = None
     opted_out: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ from cogs.memory.lab.first_stage import Embedder
 from cogs.memory.lab.generate_chats import generate_chats
 from cogs.memory.lab.generate_questions import question_all, renamed
 from cogs.memory.lab.recipe import DataEntry, Recipe
-from cogs.memory.lab.sources import SOURCES, hindsight
+from cogs.memory.lab.sources import SOURCES, hindsight, joined
 from cogs.memory.lab.train_lists import RankingList, mine, read_lists
 from cogs.memory.rerankers import prompts
 
@@ -122,7 +122,8 @@ def _sources(entry: DataEntry, root: Path) -> Iterator[Conversation]:
     for name in entry.names or tuple(SOURCES):
         if name not in SOURCES:
             raise BadRequest(f"There is no source {name!r}; choose from {', '.join(SOURCES)}.")
-        for conversation in SOURCES[name](root, entry.part):
+        found = SOURCES[name](root, entry.part)
+        for conversation in found if entry.joined is None else joined(found, entry.joined):
             yield renamed(conversation, rng) if rng.random() < entry.renamed else conversation
 
 

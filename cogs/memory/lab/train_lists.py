@@ -14,7 +14,7 @@ import numpy as np
 from cogs.memory.lab.conversations import ChatTurn, Conversation, Question
 from cogs.memory.lab.first_stage import Array, Embedder, Stages, score_questions
 from cogs.memory.rerankers.base import Document
-from cogs.memory.rerankers.chat_text import render_chat
+from cogs.memory.rerankers.chat_text import passages, render_chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,21 @@ def mine(
             rows = [place, *chosen]
             yield RankingList(
                 question.text,
-                tuple(render_chat(document(conversation, conversation.turns[row], dated=dated)) for row in rows),
+                tuple(_shown(conversation, conversation.turns[row], question.text, embedder, dated) for row in rows),
                 tuple(round(float(stages.fused[row]), 4) for row in rows),
                 source,
             )
+
+
+def _shown(conversation: Conversation, turn: ChatTurn, query: str, embedder: Embedder, dated: bool) -> str:
+    """Render the turn as the product does, a long one by the passage nearest to the question: the product's score of it
+    is its best passage's, and what lies beyond the trainer's limit could teach nothing."""
+    parts = passages(query, document(conversation, turn, dated=dated))
+    best = 0
+    if len(parts) > 1:
+        vectors = embedder.encode([query, *(part.text for part in parts)])
+        best = int(np.argmax(vectors[1:] @ vectors[0]))
+    return render_chat(parts[best])
 
 
 def read_lists(path: Path) -> list[RankingList]:
