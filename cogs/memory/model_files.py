@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from safetensors import SafetensorError, safe_open
 
@@ -20,8 +20,13 @@ from cogs.memory.errors import MnemeError
 from cogs.memory.rerankers.base import RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.files import folder_name, load_tokenizer, local_folder, read_json, require_safetensors
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 MANIFEST: Final = "mneme-fetch.json"
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+ABBREVIATED: Final = re.compile(r"[0-9a-f]{7,39}")
+"""A commit as pages print it. The hub's API takes whole ones only, so it is looked up in the repository's history."""
 PLAIN_FILES: Final = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")
 ONNX_FORMATS: Final = frozenset({"hindsight", "onnx-cross-encoder"})
 CODE_FORMATS: Final = frozenset({"querit"})
@@ -109,7 +114,8 @@ def describe(spec: ModelSpec, models_dir: Path, memory_gb: float, cuda_gb: float
         return report(True, "runs on a server, so nothing is needed here")
     folders = [find(model_id, revision, models_dir) for model_id, revision in sources(spec)]
     present = all(folder is not None for folder in folders)
-    state = "present" if present else f"not here, fetch it with `python bot.py models fetch {spec.name}`"
+    commit = "" if spec.revision is not None else " --revision COMMIT"
+    state = "present" if present else f"not here, fetch it with `python bot.py models fetch {spec.name}{commit}`"
     weights = _weights_gb([folder for folder in folders if folder is not None]) if present else None
     return report(present, f"{state}; {_fits(_billions(spec), weights, memory_gb, cuda_gb)}")
 
@@ -287,12 +293,14 @@ def _fetch_repository(
     from huggingface_hub.errors import HFValidationError
 
     try:
-        info = HfApi(endpoint=endpoint).model_info(model_id, revision=revision, files_metadata=True, timeout=30)
+        api = HfApi(endpoint=endpoint)
+        commit = _whole_commit(api, model_id, revision) if ABBREVIATED.fullmatch(revision) else revision
+        info = api.model_info(model_id, revision=commit, files_metadata=True, timeout=30)
         siblings = {file.rfilename: file for file in info.siblings or []}
         names = wanted_files(siblings, model_format(spec))
         _check_room(target.parent, [siblings[name].size or 0 for name in names], spec.name)
-        if COMMIT.fullmatch(revision) and info.sha != revision:
-            raise FetchError(f"The hub answered with the commit {info.sha} where {revision} was asked for.")
+        if COMMIT.fullmatch(commit) and info.sha != commit:
+            raise FetchError(f"The hub answered with the commit {info.sha} where {commit} was asked for.")
         partial = target.with_name(f".partial-{target.name}")
         files = {}
         for done, name in enumerate(names):
@@ -316,6 +324,18 @@ def _fetch_repository(
         shutil.rmtree(target)
     os.replace(partial, target)
     return target
+
+
+def _whole_commit(api: HfApi, model_id: str, beginning: str) -> str:
+    """Return the one commit of the repository's history that begins so.
+
+    Raises:
+        FetchError: there is none, or more than one.
+    """
+    found = [one.commit_id for one in api.list_repo_commits(model_id) if one.commit_id.startswith(beginning)]
+    if len(found) != 1:
+        raise FetchError(f"{model_id} has {len(found) or 'no'} commits that begin with {beginning}, not one.")
+    return found[0]
 
 
 def _checked(path: Path, sibling: Any, model_id: str) -> str:

@@ -35,6 +35,7 @@ class LoopbackHub:
         self.requests: list[str] = []
         self.spoiled: set[str] = set()
         self.stated: dict[str, str] = {}
+        self.history = [COMMIT]
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,6 +66,12 @@ class LoopbackHub:
         threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def find(self, path: str) -> tuple[bytes, dict[str, str], int]:
+        if path.startswith("/api/models/org/model/commits/"):
+            date = "2026-01-01T00:00:00.000Z"
+            commits = [{"id": one, "authors": [], "date": date, "title": "", "message": ""} for one in self.history]
+            return json.dumps(commits).encode(), {"Content-Type": "application/json"}, 200
+        if path.startswith("/api/models/org/model/revision/") and len(path.rpartition("/")[2]) < len(self.sha):
+            return b"{}", {"X-Error-Code": "RevisionNotFound"}, 404  # its API knows no abbreviations
         if path.startswith("/api/models/org/model"):
             return json.dumps(self.info()).encode(), {"Content-Type": "application/json"}, 200
         name = path.removeprefix(f"/org/model/resolve/{self.sha}/")
@@ -151,11 +158,26 @@ def test_another_commit_than_the_pinned_one_is_refused(hub: LoopbackHub, tmp_pat
         fetch(spec(), tmp_path, endpoint=hub.url)
     with pytest.raises(FetchError, match="pinned"):
         fetch(spec(), tmp_path, revision="f" * 40, endpoint=hub.url)
+    assert "fetch tiny --revision COMMIT`" in describe(spec(revision=None), tmp_path, 8.0, None).sentence
     with pytest.raises(FetchError, match="--revision"):
         fetch(spec(revision=None), tmp_path, endpoint=hub.url)
     (folder,) = fetch(spec(revision=None), tmp_path, revision="f" * 40, endpoint=hub.url)
     assert json.loads((folder / model_files.MANIFEST).read_text())["commit"] == "f" * 40
     assert describe(spec(revision=None), tmp_path, 8.0, None).present
+
+
+def test_a_commit_as_a_page_prints_it_is_enough_and_a_wrong_one_is_not(hub: LoopbackHub, tmp_path: Path) -> None:
+    short = spec(revision=COMMIT[:7])
+    (folder,) = fetch(short, tmp_path, endpoint=hub.url)
+    assert json.loads((folder / model_files.MANIFEST).read_text())["commit"] == COMMIT
+    assert describe(short, tmp_path, 8.0, None).present
+    assert "whole" in check(short, tmp_path)
+    with pytest.raises(FetchError, match="no commits that begin with abcdef0"):
+        fetch(spec(revision="abcdef0"), tmp_path, endpoint=hub.url)
+    hub.history = [COMMIT, COMMIT[:7] + "f" * 33]
+    with pytest.raises(FetchError, match="2 commits"):
+        fetch(short, tmp_path / "other", endpoint=hub.url)
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_cannot_be_fetched_says_so(tmp_path: Path) -> None:
