@@ -27,7 +27,8 @@ from cogs.memory.rerankers.base import Document
 from cogs.memory.rerankers.int8 import Int8Linear, quantize
 from cogs.memory.rerankers.packed import PackedDecoder, can_pack
 from cogs.memory.rerankers.packed_budget import Budget, token_budgets
-from cogs.memory.rerankers.packed_ops import norm_by_length, norm_fused
+from cogs.memory.rerankers.packed_dense import InPlace, Prepacked, kernels_for
+from cogs.memory.rerankers.packed_ops import inverse_rms, norm_by_length, norm_fused
 from cogs.memory.rerankers.prefix_cache import KeyValues, PrefixCache
 from tests.rerankers import checkpoints_causal as checkpoints
 
@@ -93,12 +94,12 @@ def test_prompts_of_many_lengths_need_few_compiled_kernels(monkeypatch: pytest.M
 
 def test_products_and_kernel_agree_in_bfloat16() -> None:
     torch.manual_seed(0)
-    query = torch.randn(9, 8, 16).bfloat16()
+    query = (torch.randn(9, 8, 16) / 4).bfloat16()
     key, value = torch.randn(2, 21, 16).bfloat16(), torch.randn(2, 21, 16).bfloat16()
     mask = torch.ones(9, 21, dtype=torch.bool).tril(12)
     for seen in (mask, None):
-        fused = packed_attention._attend(query, key, value, seen, 0.25)
-        products = packed_attention._attend_on_processor(query, key, value, seen, 0.25)
+        fused = packed_attention._attend(query, key, value, seen)
+        products = packed_attention._attend_on_processor(query, key, value, seen)
         torch.testing.assert_close(products, fused, atol=0.03, rtol=0.03)
 
 
@@ -121,6 +122,49 @@ def test_joined_weights_are_the_models_own() -> None:
         attention.v_proj.weight.mul_(2)
     after, _ = decoder.forward(None, HEAD, TAILS)
     assert (before - after).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_weights_that_are_given_away_score_as_those_in_place(name: str) -> None:
+    backbone = BACKBONES[name]().to(torch.bfloat16)
+    kept = PackedDecoder(copy.deepcopy(backbone))
+    in_place, state = kept.forward(None, HEAD, TAILS)
+    held = sum(parameter.nbytes for parameter in backbone.layers.parameters())
+    taking = PackedDecoder(backbone, give_away=True)
+    found, also = taking.forward(None, HEAD, TAILS)
+    # They differ by roundings alone: what is fused into a product is computed before its output is rounded.
+    exact, _ = PackedDecoder(copy.deepcopy(BACKBONES[name]())).forward(None, HEAD, TAILS)
+    error, before = (found.float() - exact).abs().mean(), (in_place.float() - exact).abs().mean()
+    assert error < 1.25 * before
+    assert len(also) == len(state)
+    again, _ = taking.forward(also, [], TAILS)
+    assert (again.float() - exact).abs().mean() < 1.25 * before
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # No second copy of them stays in memory.
+        assert sum(parameter.nbytes for parameter in backbone.layers.parameters()) < held / 10
+
+
+def test_weights_are_taken_only_where_they_are_given_and_where_it_pays() -> None:
+    half = BACKBONES["qwen3"]().to(torch.bfloat16)
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert isinstance(kernels_for(half, give_away=True), Prepacked) == fast
+    assert isinstance(kernels_for(half, give_away=False), InPlace)
+    assert isinstance(kernels_for(BACKBONES["qwen3"](), give_away=True), InPlace)
+    half.config.hidden_act = "gelu"
+    assert isinstance(kernels_for(half, give_away=True), InPlace)
+    half.config.hidden_act = "silu"
+    quantize(half)
+    assert isinstance(kernels_for(half, give_away=True), InPlace)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [128, 16, 18])
+def test_the_length_of_pieces_is_the_length_of_the_whole(dtype: torch.dtype, width: int) -> None:
+    torch.manual_seed(0)
+    x = (torch.randn(50, 3, width) * torch.logspace(-2, 2, 50)[:, None, None]).to(dtype)
+    exact = torch.rsqrt(x.double().square().mean(-1, keepdim=True) + 1e-6)
+    found = inverse_rms(x, 1e-6).double()
+    assert ((found - exact).abs() / exact).max() < (1e-6 if dtype == torch.float32 else 2**-7)
 
 
 def test_what_cannot_be_packed_is_refused() -> None:

@@ -104,10 +104,13 @@ class CausalReranker(Reranker):
         del self._scorer
 
 
-def make_scorer(spec: RerankerSpec, backbone: nn.Module, readout: Tensor, options: LoadOptions) -> Scorer:
+def make_scorer(
+    spec: RerankerSpec, backbone: nn.Module, readout: Tensor, options: LoadOptions, *, give_away: bool = True
+) -> Scorer:
     """Return the fastest exact way to read ``readout`` off a decoder: packed, or with its state shared.
 
-    With INT8 the decoder's dense layers are quantized in place.
+    With INT8 the decoder's dense layers are quantized in place. With ``give_away`` the scorer may take the weights of
+    the decoder, which cannot be called itself any more.
 
     Raises:
         RerankerUnavailable: the spec's ``options: {attention: ...}`` is unknown.
@@ -120,7 +123,8 @@ def make_scorer(spec: RerankerSpec, backbone: nn.Module, readout: Tensor, option
             raise RerankerUnavailable(
                 f"The reranker {spec.name} names the unknown attention {attention!r}; choose {' or '.join(STRATEGIES)}."
             )
-        return PackedScorer(PackedDecoder(backbone, attention), readout, options.batch_tokens)
+        decoder = PackedDecoder(backbone, attention, give_away=give_away)
+        return PackedScorer(decoder, readout, options.batch_tokens)
     return SharedStateScorer(backbone, readout, options.batch_tokens)
 
 

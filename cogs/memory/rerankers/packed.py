@@ -7,22 +7,20 @@ score is read, and of the output head only the rows that make the score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogs.memory.rerankers.int8 import Int8Linear
 from cogs.memory.rerankers.packed_attention import Attention, Spans, attention_for
+from cogs.memory.rerankers.packed_dense import DenseKernels, kernels_for
 from cogs.memory.rerankers.packed_ops import Norm, Rotation, norm_for, padded_rows
 from cogs.memory.rerankers.prefix_cache import KeyValues
 
 PACKABLE: Final = frozenset({"Qwen2Model", "Qwen3Model", "Qwen3VLTextModel"})
 """The decoders whose layers this forward pass computes: attention everywhere, SwiGLU, rotary positions."""
-
-Linear = Callable[[Tensor], Tensor]
 
 
 def can_pack(backbone: nn.Module) -> bool:
@@ -36,14 +34,18 @@ class PackedDecoder:
     """Runs a loaded transformers decoder over packed documents and reads the state of each one's last token.
 
     Args:
-        backbone: the decoder without its head, as :func:`can_pack` accepts it; its weights are used in place.
+        backbone: the decoder without its head, as :func:`can_pack` accepts it.
         attention: how documents attend; by default what measured best on the device.
+        give_away: whether the decoder may take the backbone's weights where that is faster; the backbone cannot be
+            called any more then. By default they are used in place.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
         attention: Literal["per_document", "padded"] | None = None,
+        *,
+        give_away: bool = False,
     ) -> None:
         if not can_pack(backbone):
             raise ValueError(f"{type(backbone).__name__} cannot be packed")
@@ -51,8 +53,10 @@ class PackedDecoder:
         self._embed: nn.Module = parts.embed_tokens
         self._rotary: nn.Module = parts.rotary_emb
         self._final_norm: Any = parts.norm
-        self._layers = [_Layer(layer, number == len(parts.layers) - 1) for number, layer in enumerate(parts.layers)]
         self.device: torch.device = next(backbone.parameters()).device
+        kernels = kernels_for(backbone, give_away=give_away)
+        last = len(parts.layers) - 1
+        self._layers = [_Layer(layer, number == last, kernels) for number, layer in enumerate(parts.layers)]
         self._attention: Attention = attention_for(self.device.type, attention)
         self._norm: Norm = norm_for(self.device.type)
 
@@ -103,7 +107,7 @@ class _Layer:
     Of the ``final`` layer only the states at each document's last token are computed.
     """
 
-    def __init__(self, layer: Any, final: bool) -> None:
+    def __init__(self, layer: Any, final: bool, kernels: DenseKernels) -> None:
         self._final = final
         attention, mlp = layer.self_attn, layer.mlp
         self._head_size: int = attention.head_dim
@@ -112,13 +116,12 @@ class _Layer:
         self._head_norms = (getattr(attention, "q_norm", None), getattr(attention, "k_norm", None))
         projections = [attention.q_proj, attention.k_proj, attention.v_proj]
         if final:
-            self._query, self._key_value = join(projections[:1]), join(projections[1:])
+            self._query, self._key_value = kernels.joined(projections[:1]), kernels.joined(projections[1:])
         else:
-            self._query_key_value = join(projections)
-        self._out = join([attention.o_proj])
-        self._gate_up = join([mlp.gate_proj, mlp.up_proj])
-        self._down = join([mlp.down_proj])
-        self._activation: Callable[[Tensor], Tensor] = mlp.act_fn
+            self._query_key_value = kernels.joined(projections)
+        self._out = kernels.onto(attention.o_proj)
+        self._gated = kernels.gated(mlp.gate_proj, mlp.up_proj, mlp.act_fn)
+        self._down = kernels.onto(mlp.down_proj)
         self._widths = [int(projection.out_features) for projection in projections]
 
     def forward(
@@ -146,49 +149,13 @@ class _Layer:
         size = self._head_size
         query, key, value = (part.view(len(part), part.shape[1] // size, size) for part in (query, key, value))
         query_norm, key_norm = self._head_norms
-        query = (rotation.at(spans.last) if final else rotation).apply(query, query_norm)
+        query = (rotation.at(spans.last) if final else rotation).apply(query, query_norm, self._scale)
         key = rotation.apply(key, key_norm)
         shared_key, shared_value = key[: spans.head].transpose(0, 1), value[: spans.head].transpose(0, 1)
         if before is not None:
             shared_key = torch.cat([before[0], shared_key], dim=1) if spans.head else before[0]
             shared_value = torch.cat([before[1], shared_value], dim=1) if spans.head else before[1]
-        attended = attention(query, key, value, shared_key, shared_value, spans, self._scale, final)
-        hidden = self._out(attended.flatten(-2)).add_(hidden)
-        gate, up = self._gate_up(norm(hidden, self._norms[1])).chunk(2, dim=-1)
-        hidden = self._down(self._activation(gate).mul_(up)).add_(hidden)
+        attended = attention(query, key, value, shared_key, shared_value, spans, final)
+        hidden = self._out(attended.flatten(-2), hidden)
+        hidden = self._down(self._gated(norm(hidden, self._norms[1])), hidden)
         return hidden, shared_key.contiguous(), shared_value.contiguous()
-
-
-def join(modules: Sequence[nn.Module]) -> Linear:
-    """Return one dense layer for several that read the same input, its output their outputs side by side.
-
-    Plain layers are joined without a copy: their parameters become views of the joined ones. Layers with an adapter
-    that is not merged are called one by one.
-    """
-    quantized = [module for module in modules if isinstance(module, Int8Linear)]
-    if len(quantized) == len(modules):
-        return Int8Linear.joined(quantized)
-    if any(type(module) is not nn.Linear for module in modules):
-        return lambda x: torch.cat([module(x) for module in modules], dim=-1)
-    plain: list[Any] = list(modules)
-    weight = _joined([module.weight for module in plain])
-    bias = None if plain[0].bias is None else _joined([module.bias for module in plain])
-    return lambda x: F.linear(x, weight, bias)
-
-
-def _joined(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Return the parameters in one tensor, and let them be views of it."""
-    first = parameters[0].data
-    sizes = [len(parameter) for parameter in parameters]
-    end = first.data_ptr()
-    for parameter in parameters:
-        if parameter.data_ptr() != end or parameter.untyped_storage().data_ptr() != first.untyped_storage().data_ptr():
-            break
-        end += parameter.nbytes
-    else:
-        # They lie side by side already.
-        return first.as_strided((sum(sizes), *first.shape[1:]), first.stride())
-    whole = torch.cat([parameter.data for parameter in parameters])
-    for parameter, part in zip(parameters, torch.split(whole, sizes), strict=True):
-        parameter.data = part
-    return whole

@@ -66,8 +66,8 @@ class Spans:
         return cls(head, tuple(documents), shared, last, mask, head_mask, padding)
 
 
-Attention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Spans, float, bool], Tensor]
-"""``(query, key, value, shared_key, shared_value, spans, scale, final) → attended``.
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Spans, bool], Tensor]
+"""``(query, key, value, shared_key, shared_value, spans, final) → attended``; queries come scaled.
 
 Query, key, value and the result are (tokens, heads, head size), the shared keys and values (heads, tokens, head size);
 with ``final``, query and result have one row per document: that of its last token.
@@ -92,7 +92,7 @@ def _unfold(attended: Tensor, heads: int) -> Tensor:
     return split.movedim(-2, -4).reshape(*batch, rows // groups, heads, size)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Attend with queries (..., tokens, heads, size) to keys and values (..., kv heads, tokens, size).
 
     ``mask`` is (tokens, tokens seen), or of a shape that fits (..., 1, 1, tokens seen) where each query is alone.
@@ -104,7 +104,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
     folded = _fold(query, key_heads)
     if single:
         folded, key, value = folded[None], key[None], value[None]
-    attended = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+    attended = F.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=1.0)
     return _unfold(attended[0] if single else attended, heads)
 
 
@@ -112,15 +112,17 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
 PRODUCTS_AT_MOST: Final = 1 << 25
 
 
-def _attend_on_processor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+def _attend_on_processor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """The same; below float32 by plain products, which take half of the time of the fused kernel there."""
     tokens, heads, _ = query.shape
     if query.dtype == torch.float32 or tokens * heads * key.shape[1] > PRODUCTS_AT_MOST:
-        return _attend(query, key, value, mask, scale)
+        return _attend(query, key, value, mask)
     rows = _fold(query, len(key))
-    scores = torch.bmm(rows * scale, key.transpose(1, 2))
+    scores = torch.bmm(rows, key.transpose(1, 2))
     if mask is not None:
-        scores.view(len(key), -1, tokens, key.shape[1]).masked_fill_(~mask, float("-inf"))
+        # What comes before the queries' own tokens every one of them may see.
+        own = scores.view(len(key), -1, tokens, key.shape[1])[..., -tokens:]
+        own.masked_fill_(~mask[:, -tokens:], float("-inf"))
     return _unfold(torch.bmm(torch.softmax(scores, dim=-1), value), heads)
 
 
@@ -131,22 +133,21 @@ def per_document(
     shared_key: Tensor,
     shared_value: Tensor,
     spans: Spans,
-    scale: float,
     final: bool,
 ) -> Tensor:
     """One call for each document: best on a processor, where no work is wasted on what is masked."""
     attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
     if spans.head and not final:
-        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask, scale)
+        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask)
     for number, (start, end) in enumerate(spans.documents):
         keys = torch.cat([shared_key, key[start:end].transpose(0, 1)], dim=1)
         values = torch.cat([shared_value, value[start:end].transpose(0, 1)], dim=1)
         if final:
-            attended[number : number + 1] = _attend_on_processor(query[number : number + 1], keys, values, None, scale)
+            attended[number : number + 1] = _attend_on_processor(query[number : number + 1], keys, values, None)
         else:
             length = end - start
             mask = spans.mask[:length, : spans.shared + length]
-            attended[start:end] = _attend_on_processor(query[start:end], keys, values, mask, scale)
+            attended[start:end] = _attend_on_processor(query[start:end], keys, values, mask)
     return attended
 
 
@@ -157,13 +158,12 @@ def padded(
     shared_key: Tensor,
     shared_value: Tensor,
     spans: Spans,
-    scale: float,
     final: bool,
 ) -> Tensor:
     """One call for all documents, padded for the attention alone: best where starting a kernel costs much."""
     attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
     if spans.head and not final:
-        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask, scale)
+        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask)
     if not spans.documents:
         return attended
     padding = spans.padding
@@ -171,9 +171,9 @@ def padded(
     keys = torch.cat([shared_key.expand(count, -1, -1, -1), key[padding.places].transpose(1, 2)], dim=2)
     values = torch.cat([shared_value.expand(count, -1, -1, -1), value[padding.places].transpose(1, 2)], dim=2)
     if final:
-        return _attend(query[:, None], keys, values, padding.seen, scale)[:, 0]
+        return _attend(query[:, None], keys, values, padding.seen)[:, 0]
     # Causality alone keeps real queries off the padding, which comes after them.
-    result = _attend(query[padding.places], keys, values, spans.mask, scale)
+    result = _attend(query[padding.places], keys, values, spans.mask)
     attended[spans.head : spans.head + len(padding.real)] = result.flatten(0, 1)[padding.real]
     return attended
 

@@ -12,12 +12,20 @@ from torch import Tensor
 Norm = Callable[[Tensor, Any], Tensor]
 
 
+PIECES: Final = 4
+
+
 def inverse_rms(x: Tensor, epsilon: float) -> Tensor:
     """Return 1 / sqrt(mean of squares + epsilon) over the last dimension, kept, in the precision of ``x``.
 
-    The sum is taken in float32 without a float32 copy of ``x``.
+    A length in float32 would take a float32 copy of ``x``, which costs as much as all the rest. So the lengths of
+    pieces are taken in the precision of ``x``, and theirs in float32: the roundings of the pieces even out below that
+    of the result.
     """
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    pieces = x
+    if x.dtype != torch.float32 and x.shape[-1] % PIECES == 0:
+        pieces = torch.linalg.vector_norm(x.view(*x.shape[:-1], PIECES, x.shape[-1] // PIECES), dim=-1)
+    length = torch.linalg.vector_norm(pieces, dim=-1, keepdim=True, dtype=torch.float32)
     return torch.rsqrt(length.square_().div_(x.shape[-1]).add_(epsilon)).to(x.dtype)
 
 
@@ -47,7 +55,7 @@ def padded_rows(tokens: int) -> int:
     oneDNN compiles a kernel for each number of rows and keeps a thousand of them: a gigabyte, if every sum of lengths
     were one. So there are a few dozen numbers, a sixteenth or so apart.
     """
-    step = 16 if tokens <= 128 else 64
+    step = 16 if tokens <= 128 else 32
     return -(-tokens // step) * step
 
 
@@ -71,14 +79,15 @@ class Rotation:
         rotation._cos, rotation._sin = self._cos[places], self._sin[places]
         return rotation
 
-    def apply(self, x: Tensor, norm: Any | None) -> Tensor:
-        """Rotate heads of shape (tokens, heads, head size), after their norm where they have one.
+    def apply(self, x: Tensor, norm: Any | None, scale: float = 1.0) -> Tensor:
+        """Rotate heads of shape (tokens, heads, head size), after their norm where they have one, and scale them.
 
-        The norm's weight goes into the angles and its length comes last, which saves two passes over the heads.
+        The norm's weight and the scale go into the angles and the norm's length comes last, which saves three passes
+        over the heads.
         """
         half = x.shape[-1] // 2
         if norm is None:
-            return torch.addcmul(x * self._cos, x.roll(half, -1), self._sin)
-        weight: Tensor = norm.weight
+            return torch.addcmul(x * (self._cos * scale), x.roll(half, -1), self._sin * scale)
+        weight: Tensor = norm.weight * scale
         turned = torch.addcmul(x * (self._cos * weight), x.roll(half, -1), self._sin * weight.roll(half))
         return turned.mul_(inverse_rms(x, norm.variance_epsilon))

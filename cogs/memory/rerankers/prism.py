@@ -106,5 +106,5 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PrismReranker:
     writer = PromptWriter(prompts, PRISM, instruction, spec.max_length, options.max_document_tokens)
     model: Any = load_model(AutoModelForCausalLM, folder, spec, torch_dtype(options)).to(options.device)
     readout = model.lm_head.weight[torch.tensor([yes, no], device=model.device)].clone()
-    scorer = make_scorer(spec, model.model, readout, options)
+    scorer = make_scorer(spec, model.model, readout, options, give_away=False)  # the model writes evidence itself
     return PrismReranker(spec, writer, scorer, model, tokenizer, options.batch_tokens)
