@@ -171,7 +171,8 @@ class RerankerService:
                 rerank has no scores, and never the score 0.
         """
         drops = self.cache.drops if drops is None else drops
-        scores = self._scores_until_settled(query, candidates, score_field, top_k, drops)
+        alone = self._scores_until_settled(query, candidates, score_field, top_k, drops)
+        scores = self._among(candidates[: len(alone)], alone, score_field)
         scored = [
             {
                 **candidate,
@@ -206,6 +207,12 @@ class RerankerService:
             if len(scores) >= top_k and max(score.probability for score in fresh) < kept[-1] - tolerance:
                 break
         return scores
+
+    def _among(self, candidates: Sequence[dict[str, Any]], alone: Sequence[Score], score_field: str) -> list[Score]:
+        """Let the format look at all scores of a question together; they are not cached, for they are this list's."""
+        if self._reranker is None or not alone:
+            return list(alone)
+        return self._reranker.among([to_document(candidate, score_field) for candidate in candidates], alone)
 
     @property
     def explains(self) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from cogs.memory.errors import BadRequest
-from cogs.memory.lab.calibrate import WEIGHTS, Asked, choose, write
+from cogs.memory.lab.calibrate import WEIGHTS, Asked, choose, elsewhere, write
+from cogs.memory.lab.loaders import load_dataset
 from cogs.memory.lab.metrics import calibration
 from config.settings import PROJECT_DIR
 from tests.lab.test_evaluate import folder
@@ -39,7 +40,6 @@ def test_boasting_logits_become_honest_probabilities_on_questions_that_were_not_
     assert found.chosen.prior_weight == 1.0
     assert found.chosen.temperature == pytest.approx(3.0, rel=0.1)
     assert found.chosen.bias == pytest.approx(9.0, rel=0.15)
-    assert max(found.held_out_ece.values()) < 0.02
     unseen = questions(200, 3)
     said = np.concatenate([found.chosen.probability(row.logits, row.priors) for row in unseen])
     true = np.concatenate([row.hits for row in unseen])
@@ -47,6 +47,50 @@ def test_boasting_logits_become_honest_probabilities_on_questions_that_were_not_
     assert (
         calibration((1 / (1 + np.exp(-np.concatenate([r.logits for r in unseen])))).tolist(), true.tolist()).ece > 0.05
     )
+
+
+def choices(count: int, seed: int, size: int, answered: bool) -> list[Asked]:
+    """Return questions with one answer among ``size`` candidates, or with none, whose scores boast threefold."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        hits = np.zeros(size, dtype=bool)
+        hits[rng.integers(size)] = answered
+        # The log-odds of two normal distributions of the same width are a straight line: 2.5 · (x - 1.25).
+        odds = 2.5 * (rng.normal(0.0, 1.0, size) + 2.5 * hits - 1.25)
+        order = rng.permutation(size)
+        rows.append(Asked(3.0 * odds[order], np.zeros(size), hits[order], 1))
+    return rows
+
+
+def test_few_candidates_and_many_are_right_as_often_as_is_said() -> None:
+    run = {"two": choices(300, 1, 2, True), "fifty": choices(300, 2, 50, True)}
+    found = choose(run, 0.0)
+    assert found.choice.scale == pytest.approx(1 / 3, rel=0.1)
+    assert max(found.held_out_ece.values()) < 0.05
+    alone = np.concatenate([found.chosen.probability(row.logits, row.priors) for row in run["two"]])
+    assert calibration(alone.tolist(), np.concatenate([row.hits for row in run["two"]]).tolist()).ece > 0.07
+
+
+def test_where_nobody_answered_less_is_promised() -> None:
+    run = {"five": choices(600, 1, 5, True)}
+    found = choose(run, 0.0, {"five": choices(200, 2, 5, False)})
+    assert 0.05 < found.unanswered["five"] < 0.6
+    promised = np.mean([sum(found.choice.probabilities(row.logits.tolist())) for row in run["five"]])
+    assert promised > found.unanswered["five"] + 0.25
+    # As often as is said, over all that people ask: three questions in four have an answer.
+    asked = [*choices(600, 3, 5, True), *choices(200, 4, 5, False)]
+    said = [p for row in asked for p in found.choice.probabilities(row.logits.tolist())]
+    assert calibration(said, np.concatenate([row.hits for row in asked]).tolist()).ece < 0.03
+
+
+def test_asked_elsewhere_no_question_meets_its_answer(tmp_path: Path) -> None:
+    dataset = load_dataset(folder(tmp_path))
+    away = elsewhere(dataset)
+    where = {message.id: message.channel for message in dataset.messages}
+    assert len(away.queries) == 6  # all but the one of a channel that is not there
+    for query in away.queries:
+        assert all(where[message] != query.channel for message in dataset.qrels[query.id])
 
 
 def test_a_prior_that_knows_nothing_gets_no_weight() -> None:
@@ -97,6 +141,7 @@ def test_the_command_asks_the_product_and_changes_a_copy_of_the_shipped_model(tm
     found = json.loads(done.stdout)
     about = json.loads((model / "mneme.json").read_text(encoding="utf-8"))
     assert about["prior_weight"] == 0.25 == found["chosen"]["prior_weight"]
+    assert about["choice"] == pytest.approx(found["choice"], abs=1e-4)
     assert about["temperature"] == pytest.approx(found["chosen"]["temperature"], abs=1e-4)
     shipped = json.loads((SHIPPED / "mneme.json").read_text(encoding="utf-8"))
     assert about["model_sha256"] == shipped["model_sha256"]

@@ -202,10 +202,41 @@ def test_a_query_longer_than_the_limit_still_scores(shipped: Path) -> None:
     assert len(reranker.score("why? " * 500, [Document("x"), Document("")])) == 2
 
 
+def test_candidates_of_a_question_share_what_is_certain(shipped: Path) -> None:
+    about = json.loads((shipped / "mneme.json").read_text())
+    about |= {"prior_weight": 0.5, "choice": {"scale": 1.5, "nothing": -1.0}}
+    (shipped / "mneme.json").write_text(json.dumps(about))
+    reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
+    documents = [dataclasses.replace(d, prior=p) for d, p in zip(DOCUMENTS[:3], (0.9, 0.1, 0.5), strict=True)]
+    alone = reranker.score(QUERY, documents)
+    found = reranker.among(documents, alone)
+    numbers = [
+        s.raw + 0.5 * math.log(d.prior / (1 - d.prior)) for s, d in zip(alone, documents, strict=True) if d.prior
+    ]
+    counts = [math.exp(1.5 * number) for number in numbers]
+    assert [s.probability for s in found] == pytest.approx([c / (sum(counts) + math.exp(-1.0)) for c in counts])
+    assert [s.raw for s in found] == [s.raw for s in alone]
+    # One that fits twice is half as sure to be the answer; a text without a first stage is judged on its own.
+    twice = reranker.among([documents[0]] * 2, [alone[0]] * 2)
+    assert twice[0].probability < reranker.among(documents[:1], alone[:1])[0].probability
+    assert reranker.among(DOCUMENTS[:3], alone) == alone
+    assert reranker.among([], []) == []
+
+
+def test_a_choice_of_huge_scores_neither_overflows_nor_forgets_the_rest() -> None:
+    found = onnx_cross_encoder.Choice(1.0, 0.0).probabilities([2000.0, 1999.0, -2000.0])
+    assert found[0] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert sum(found) == pytest.approx(1.0)
+    assert onnx_cross_encoder.Choice(1.0, 3000.0).probabilities([2000.0]) == [0.0]
+
+
 @pytest.mark.parametrize(
     ("about", "sentence"),
     [
         ({"rendering": "bare"}, "rendering"),
+        ({"rendering": "chat", "choice": {"scale": 0, "nothing": 1}}, "choice"),
+        ({"rendering": "chat", "choice": {"scale": 1}}, "choice"),
+        ({"rendering": "chat", "choice": "no"}, "choice"),
         ({"rendering": "chat", "temperature": 0}, "temperature"),
         ({"rendering": "chat", "model_sha256": "0" * 64}, "damaged"),
     ],

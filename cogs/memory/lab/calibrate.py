@@ -1,8 +1,9 @@
 """Calibrate a shipped cross-encoder: ``python bot.py calibrate MODEL DATASET…``.
 
-The product itself asks every question of the data sets with the model, uncalibrated. The weight of the first stage's
-probability is the one of the largest mean gain in MAP among those that make no set lose more than a point; temperature
-and bias are those of least log loss.
+The product itself asks every question of the data sets with the model, uncalibrated, and once more in a channel where
+nobody answered it. The weight of the first stage's probability is the one of the largest mean gain in MAP among those
+that make no set lose more than a point; temperature and bias, for a text that is judged alone, and the choice, for the
+candidates of a question, are those of least log loss.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +23,8 @@ from cogs.memory.errors import BadRequest
 from cogs.memory.lab.datasets import Dataset
 from cogs.memory.lab.evaluate import Options, Progress, Scored, evaluate
 from cogs.memory.lab.metrics import calibration
-from cogs.memory.lab.train_calibration import Calibration, fit
-from cogs.memory.rerankers.onnx_cross_encoder import log_odds
+from cogs.memory.lab.train_calibration import Calibration, Listed, fit, fit_choice
+from cogs.memory.rerankers.onnx_cross_encoder import Choice, log_odds
 from config.settings import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +32,8 @@ Run = Mapping[str, Sequence["Asked"]]
 WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 TOLERANCE: Final = 0.01
 """What a set may lose of MAP against the first stage's order for the good of the others."""
+UNANSWERED: Final = 0.25
+"""How many of the questions that people ask have no answer in what they may read: an assumption, not a measurement."""
 NAME: Final = "calibrated"
 
 
@@ -72,18 +75,33 @@ class Calibrated:
 
     ``gains`` maps a weight to the mean gain of MAP over the first stage by set; ``held_out_gains`` is each set's gain
     at the weight that the other sets choose; ``held_out_ece`` each set's calibration error where only the other half
-    of the questions was fitted.
+    of the questions was fitted. ``unanswered`` is the mean of what the candidates of a question that has no answer get
+    together, by set; 0 would be right.
     """
 
     chosen: Calibration
+    choice: Choice
     gains: Mapping[float, Mapping[str, float]]
     held_out_gains: Mapping[str, float]
     held_out_ece: Mapping[str, float]
+    unanswered: Mapping[str, float]
+
+
+def elsewhere(dataset: Dataset) -> Dataset:
+    """Return the set with every question asked in another channel, where nobody answered it: as far away as can be."""
+    channels = list(dict.fromkeys(message.channel for message in dataset.messages))
+    if len(channels) < 2:
+        return replace(dataset, queries=())
+    far = {channel: channels[(n + len(channels) // 2) % len(channels)] for n, channel in enumerate(channels)}
+    return replace(
+        dataset, queries=tuple(replace(q, channel=far[q.channel]) for q in dataset.queries if q.channel in far)
+    )
 
 
 async def ask(settings: Settings, model: Path, dataset: Dataset, limit: int | None, say: Progress) -> list[Asked]:
     """Let the product ask the questions of a set, ``limit`` of them, with the model as if it were not calibrated."""
     about = json.loads((model / "mneme.json").read_text(encoding="utf-8"))
+    about.pop("choice", None)
     with TemporaryModel(model, about | {"temperature": 1.0, "bias": 0.0, "prior_weight": 0.0}) as table:
         own = settings.model_copy(update={"rerankers_file": table})
         found = await evaluate(own, dataset, Options("cpu", NAME, limit=limit), say)
@@ -115,8 +133,10 @@ class TemporaryModel:
         self._scratch.cleanup()
 
 
-def choose(run: Run, weight: float | None = None) -> Calibrated:
-    """Choose the prior's weight (unless given), fit temperature and bias, and say how they do; every set counts alike.
+def choose(run: Run, weight: float | None = None, unanswered: Run | None = None) -> Calibrated:
+    """Choose the prior's weight (unless given), fit the rest, and say how it does; every set counts alike.
+
+    ``unanswered`` are the same sets' questions where they have no answer.
 
     Raises:
         BadRequest: a set has no question with a relevant candidate.
@@ -138,15 +158,38 @@ def choose(run: Run, weight: float | None = None) -> Calibrated:
 
     final = best(list(run)) if weight is None else weight
     others = {name: [other for other in run if other != name] or [name] for name in run}
-    ece: dict[str, float] = {}
-    for name in run:
-        found = []
-        for half in (0, 1):
-            fitted = _fit({each: rows[half::2] for each, rows in run.items()}, final)
-            found.append(_ece(fitted, run[name][1 - half :: 2]))
-        ece[name] = float(np.mean(found))
+    nothing = unanswered or {}
+    ece: dict[str, list[float]] = {name: [] for name in run}
+    for half in (0, 1):
+        choice = _fit_choice(_half(run, half), _half(nothing, half), final)
+        for name, rows in run.items():
+            ece[name].append(_ece(choice, rows[1 - half :: 2], final))
     held_out = {name: gains[best(rest)][name] for name, rest in others.items()}
-    return Calibrated(_fit(run, final), gains, held_out, ece)
+    whole = _fit_choice(run, nothing, final)
+    return Calibrated(
+        _fit(run, final),
+        whole,
+        gains,
+        held_out,
+        {name: float(np.mean(found)) for name, found in ece.items()},
+        {n: float(np.mean([_said(whole, row, final).sum() for row in rows])) for n, rows in nothing.items() if rows},
+    )
+
+
+def _half(run: Run, number: int) -> Run:
+    return {name: rows[number::2] for name, rows in run.items()}
+
+
+def _fit_choice(run: Run, unanswered: Run, weight: float) -> Choice:
+    lists = []
+    for kind, share in ((run, 1.0 - UNANSWERED), (unanswered, UNANSWERED)):
+        for rows in kind.values():
+            lists += [Listed(row.logits + weight * row.priors, row.hits, share / len(rows)) for row in rows]
+    return fit_choice(lists)
+
+
+def _said(choice: Choice, row: Asked, weight: float) -> Floats:
+    return np.array(choice.probabilities((row.logits + weight * row.priors).tolist()))
 
 
 def _stack(rows: Sequence[Asked]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
@@ -164,16 +207,17 @@ def _fit(run: Run, weight: float) -> Calibration:
     return fit(logits, priors, hits, shares / shares.mean(), weight)
 
 
-def _ece(fitted: Calibration, rows: Sequence[Asked]) -> float:
-    logits, priors, hits = _stack(rows)
-    return calibration(fitted.probability(logits, priors).tolist(), hits.tolist()).ece
+def _ece(choice: Choice, rows: Sequence[Asked], weight: float) -> float:
+    said = np.concatenate([_said(choice, row, weight) for row in rows])
+    return calibration(said.tolist(), np.concatenate([row.hits for row in rows]).tolist()).ece
 
 
 def write(model: Path, found: Calibrated, max_length: int | None = None) -> None:
     """Put what was chosen into the model's ``mneme.json``."""
     file = model / "mneme.json"
     about = json.loads(file.read_text(encoding="utf-8"))
-    rounded = {name: round(value, 4) for name, value in asdict(found.chosen).items()}
+    rounded: dict[str, Any] = {name: round(value, 4) for name, value in asdict(found.chosen).items()}
     digest = about.pop("model_sha256")
+    rounded["choice"] = {name: round(value, 4) for name, value in asdict(found.choice).items()}
     about |= rounded | ({} if max_length is None else {"max_length": max_length}) | {"model_sha256": digest}
     file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+
+from cogs.memory.rerankers.onnx_cross_encoder import Choice
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,3 +62,40 @@ def fit(
     if slope <= 0:
         raise ValueError("the scores do not rise with relevance, so no temperature makes probabilities of them")
     return Calibration(1.0 / slope, offset / slope, prior_weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The candidates of one question: scores and relevance, (n,) each; ``weight`` is how much the question counts."""
+
+    scores: Floats
+    hits: npt.NDArray[np.bool_]
+    weight: float = 1.0
+
+
+def fit_choice(lists: Sequence[Listed]) -> Choice:
+    """Return the choice of least log loss per message over questions with answers and without."""
+    longest = max(len(row.scores) for row in lists)
+    scores = np.full((len(lists), longest), -np.inf)
+    hits = np.zeros((len(lists), longest))
+    for number, row in enumerate(lists):
+        scores[number, : len(row.scores)], hits[number, : len(row.hits)] = row.scores, row.hits
+    real = np.isfinite(scores)
+    weights = np.array([row.weight / len(row.scores) for row in lists])
+
+    def loss(theta: Floats) -> float:
+        found = shares(scores, float(np.exp(theta[0])), float(theta[1]))
+        each = np.where(hits > 0, np.log(found), np.log1p(-found))
+        return float(-(np.where(real, each, 0.0).sum(1) * weights).sum() / weights.sum())
+
+    found = minimize(loss, np.array([0.0, 0.0]), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-7})
+    return Choice(float(np.exp(found.x[0])), float(found.x[1]))
+
+
+def shares(scores: Floats, scale: float, nothing: float) -> Floats:
+    """Return :class:`Choice`'s probabilities of many questions, (questions, n); where a score is -inf there is none."""
+    exponents = scale * scores
+    top = np.maximum(exponents.max(1, keepdims=True), nothing)
+    counts = np.exp(exponents - top)
+    found: Floats = counts / (counts.sum(1, keepdims=True) + np.exp(nothing - top))
+    return np.clip(found, 1e-9, 1 - 1e-9)

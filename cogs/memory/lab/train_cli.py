@@ -96,15 +96,17 @@ async def _calibrate(
     dry: bool,
     as_json: bool,
 ) -> int:
-    from cogs.memory.lab.calibrate import ask, choose, write
+    from cogs.memory.lab.calibrate import ask, choose, elsewhere, write
     from cogs.memory.lab.evaluate_cli import Bar
     from cogs.memory.lab.loaders import load_dataset
 
-    run = {}
+    run, unanswered = {}, {}
     for dataset in [load_dataset(path) for path in paths]:
         with Bar(dataset.name) as bar:
             run[dataset.name] = await ask(settings, model, dataset, limit, bar)
-    found = choose(run, prior_weight)
+        with Bar(f"{dataset.name}, asked elsewhere") as bar:
+            unanswered[dataset.name] = await ask(settings, model, elsewhere(dataset), limit, bar)
+    found = choose(run, prior_weight, unanswered)
     if not dry:
         write(model, found, max_length)
     if as_json:
@@ -112,13 +114,16 @@ async def _calibrate(
         return 0
     out.print(
         f"temperature {found.chosen.temperature:.3f}, bias {found.chosen.bias:.3f}, "
-        f"weight of the prior {found.chosen.prior_weight:g}" + (" (not written)" if dry else ""),
+        f"weight of the prior {found.chosen.prior_weight:g}; among candidates scale {found.choice.scale:.3f}, nothing "
+        f"{found.choice.nothing:.3f}" + (" (not written)" if dry else ""),
         markup=False,
     )
     for name, rows in run.items():
         by_weight = ", ".join(f"{weight:g}: {gains[name]:+.3f}" for weight, gains in found.gains.items())
+        without = found.unanswered.get(name)
         out.print(
-            f"{name}, {len(rows)} questions: ECE on the other half {found.held_out_ece[name]:.3f}; gain of MAP at the "
+            f"{name}, {len(rows)} questions: ECE on the other half {found.held_out_ece[name]:.3f}; all candidates of a "
+            f"question without an answer {'not asked' if without is None else f'{without:.3f}'}; gain of MAP at the "
             f"weight that the other sets choose {found.held_out_gains[name]:+.3f}; by weight {by_weight}",
             markup=False,
         )

@@ -6,7 +6,8 @@ The folder of format ``onnx-cross-encoder`` holds ``model.onnx``, ``tokenizer.js
 
 ``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + prior_weight · log-odds of
 the prior + bias) / temperature), the prior being the first stage's probability; ``prior_weight`` is 0 where it is not
-given.
+given. ``"choice": {"scale": 1.0, "nothing": -2.0}`` makes probabilities of a question's candidates together, see
+:class:`Choice`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -283,6 +284,7 @@ class PairReranker(Reranker):
         temperature: float = 1.0,
         bias: float = 0.0,
         prior_weight: float = 0.0,
+        choice: Choice | None = None,
     ) -> None:
         super().__init__(spec)
         self._encoder = encoder
@@ -292,6 +294,7 @@ class PairReranker(Reranker):
         self._pool = ThreadPoolExecutor(scorer.workers, "pairs") if scorer.workers > 1 else None
         self._temperature, self._bias, self._prior_weight = temperature, bias, prior_weight
         self.uses_prior = prior_weight != 0.0
+        self._choice = choice
 
     def score(self, query: str, documents: Sequence[Document]) -> list[Score]:
         """Score ``documents`` in their order, in length-sorted batches."""
@@ -312,18 +315,65 @@ class PairReranker(Reranker):
         if not np.isfinite(raws).all():
             raise RuntimeError(f"the reranker {self.spec.name} returned a score that is no number")
         return [
-            Score(
-                sigmoid((float(raw) + self._prior_weight * log_odds(document.prior) + self._bias) / self._temperature),
-                float(raw),
-            )
+            Score(sigmoid((self._with_prior(float(raw), document) + self._bias) / self._temperature), float(raw))
             for raw, document in zip(raws, documents, strict=True)
         ]
+
+    def among(self, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
+        """Return the probabilities that each is the answer where one of these, or none, is; see :class:`Choice`.
+
+        Only candidates of a first stage are such a list. Anything else, as labels of a text, is judged on its own.
+        """
+        if self._choice is None or any(document.prior is None for document in documents):
+            return list(scores)
+        numbers = [self._with_prior(score.raw, document) for score, document in zip(scores, documents, strict=True)]
+        found = self._choice.probabilities(numbers)
+        return [replace(score, probability=one) for score, one in zip(scores, found, strict=True)]
+
+    def _with_prior(self, raw: float, document: Document) -> float:
+        return raw + self._prior_weight * log_odds(document.prior)
 
     def close(self) -> None:
         """Free the graph."""
         self._scorer = None
         if self._pool is not None:
             self._pool.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How sure a choice among the candidates of one question is.
+
+    Alone, a message's score says how well it fits; whether it is the answer depends on what else fits as well. Each
+    candidate counts exp(scale · score), no answer at all exp(nothing), and a probability is a share of their sum.
+    """
+
+    scale: float
+    nothing: float
+
+    @classmethod
+    def of(cls, stated: Any, name: str) -> Choice | None:
+        """Read what ``mneme.json`` states, or ``None`` where it states nothing.
+
+        Raises:
+            RerankerUnavailable: it is no choice.
+        """
+        if stated is None:
+            return None
+        match stated:
+            case {"scale": int() | float() as scale, "nothing": int() | float() as nothing} if scale > 0:
+                return cls(float(scale), float(nothing))
+        raise RerankerUnavailable(
+            f"The reranker {name} states the choice {stated!r}; it has to be a scale above 0 and a number for nothing."
+        )
+
+    def probabilities(self, scores: Sequence[float]) -> list[float]:
+        """Return one probability for each score; they and that of no answer sum to 1."""
+        exponents = [self.scale * score for score in scores]
+        top = max([self.nothing, *exponents])
+        counts = [math.exp(exponent - top) for exponent in exponents]
+        total = math.fsum(counts) + math.exp(self.nothing - top)
+        return [count / total for count in counts]
 
 
 def log_odds(prior: float | None) -> float:
@@ -358,6 +408,7 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
     temperature, bias = float(about.get("temperature", 1.0)), float(about.get("bias", 0.0))
     if not temperature > 0:
         raise RerankerUnavailable(f"The reranker {spec.name} states a temperature of {temperature}, which is not > 0.")
+    choice = Choice.of(about.get("choice"), spec.name)
     max_length = min(int(about.get("max_length", spec.max_length)), spec.max_length)
     scorer = OnnxPairScorer(graph, options.threads)
     return PairReranker(
@@ -370,4 +421,5 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
         temperature=temperature,
         bias=bias,
         prior_weight=float(about.get("prior_weight", 0.0)),
+        choice=choice,
     )
