@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,6 +92,26 @@ def test_a_message_that_is_judged_by_labels_leaves_nothing_in_the_cache() -> Non
     labels = [LabelInfo("low", "0.2"), LabelInfo("high", "0.9")]
     assert classify(reranker, "a message", labels) == [0.2, 0.9]
     assert len(reranker.cache) == 0
+
+
+def test_a_score_among_others_is_that_of_this_list_also_where_each_was_scored_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def shared(self: Numbers, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
+        assert [float(document.text) for document in documents] == [score.raw for score in scores]
+        total = sum(score.raw for score in scores)
+        return [replace(score, probability=score.raw / total) for score in scores]
+
+    monkeypatch.setattr(Numbers, "among", shared)
+    reranker = service()
+    few = [row["rerank_score"] for row in reranker.rerank_results("q", candidates(0.2, 0.6))]
+    assert few == pytest.approx([0.75, 0.25])
+    more = reranker.rerank_results("q", candidates(0.2, 0.6, 0.8), top_k=2)
+    assert [row["rerank_score"] for row in more] == pytest.approx([0.5, 0.375])
+    again = [row["rerank_score"] for row in reranker.rerank_results("q", candidates(0.2, 0.6))]
+    assert again == few
+    assert SEEN == ["0.2", "0.6", "0.8"]
+    assert reranker.rerank_results("q", []) == []
 
 
 def test_scoring_stops_when_the_best_are_settled_and_never_unless_asked() -> None:
