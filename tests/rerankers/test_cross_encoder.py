@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from cogs.memory.embedding_onnx import sha256_of
 from cogs.memory.rerankers import cross_encoder, onnx_cross_encoder
 from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable
-from cogs.memory.rerankers.chat_text import PASSAGE_WORDS, PASSAGES, passages
+from cogs.memory.rerankers.chat_text import NEAR_WORDS, PASSAGE_WORDS, PASSAGES, passages
 from cogs.memory.rerankers.onnx_cross_encoder import PairEncoder, longest_first
 from tests.rerankers.checkpoints_other import DOCUMENTS, QUERY, TEXTS, bert, options, xlm_roberta
 
@@ -195,6 +195,19 @@ def test_a_long_message_counts_for_its_best_passage(shipped: Path) -> None:
     assert one.raw == pytest.approx(max(score.raw for score in others[:-1]), abs=1e-6)
     short = Document(" ".join(filler[:70]))
     assert passages("leeks", short) == [short]
+
+
+def test_a_long_message_is_cut_between_sentences() -> None:
+    sentences = [f"Sentence {n} tells of the {n}th thing that happened in the garden." for n in range(30)]
+    parts = passages("thing 7", Document(" ".join(sentences)))
+    assert len(parts) == PASSAGES
+    for part in parts:
+        assert part.text.startswith("Sentence")
+        assert part.text.endswith("garden.")
+        assert len(part.text.split()) <= PASSAGE_WORDS + 2 * NEAR_WORDS
+    # Nothing is lost where all passages are read, with sentences and without any.
+    for text in (" ".join(sentences[:12]), " ".join(f"word{n}" for n in range(170))):
+        assert " ".join(part.text for part in passages("q", Document(text))) == text
 
 
 def test_a_query_longer_than_the_limit_still_scores(shipped: Path) -> None:

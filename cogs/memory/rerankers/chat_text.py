@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -15,6 +16,9 @@ RENDERING: Final = "chat"
 CONTEXT_WORDS: Final = 16
 PASSAGE_WORDS: Final = 60
 PASSAGES: Final = 3
+NEAR_WORDS: Final = 12
+"""How far from its place a cut moves to the end of a sentence."""
+_SENTENCE_ENDS: Final = (".", "!", "?", "…", ".)", '."', "。", "！", "？")
 
 
 def render_chat(document: Document) -> str:
@@ -41,14 +45,15 @@ def passages(query: str, document: Document) -> list[Document]:
     """Return a long message as the passages that are worth judging, in its order; a short one as it is.
 
     A small cross-encoder that learnt on chat judges a line or two well and a page badly, and would read no further than
-    its limit. So a long message counts for its best passage: of :data:`PASSAGE_WORDS` words, and of many passages only
-    the :data:`PASSAGES` that share the most words with the question.
+    its limit. So a long message counts for its best passage: of about :data:`PASSAGE_WORDS` words, cut at the end of a
+    sentence where one is near, and of many passages only the :data:`PASSAGES` that share the most words with the
+    question.
     """
     words = document.text.split()
     if len(words) <= PASSAGE_WORDS * 4 // 3:
         return [document]
     count = -(-len(words) // PASSAGE_WORDS)
-    edges = [number * len(words) // count for number in range(count + 1)]
+    edges = [0, *(_cut(words, number * len(words) // count) for number in range(1, count)), len(words)]
     parts = [" ".join(words[start:end]) for start, end in pairwise(edges)]
     if count > PASSAGES:
         asked = set(terms(query))
@@ -56,3 +61,10 @@ def passages(query: str, document: Document) -> list[Document]:
         chosen = sorted(range(count), key=lambda number: (-shared[number], number))[:PASSAGES]
         parts = [parts[number] for number in sorted(chosen)]
     return [replace(document, text=part) for part in parts]
+
+
+def _cut(words: Sequence[str], place: int) -> int:
+    """Return the end of a sentence that is nearest to ``place``, or ``place`` itself."""
+    near = range(max(1, place - NEAR_WORDS), min(len(words), place + NEAR_WORDS + 1))
+    ends = [end for end in near if words[end - 1].endswith(_SENTENCE_ENDS)]
+    return min(ends, key=lambda end: (abs(end - place), end), default=place)
