@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+MANY = 8
+"""Batches for each worker from which on it does not matter that they differ in size."""
 
-def length_sorted_batches(lengths: Sequence[int], budget: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield row numbers, shortest first, so that rows × longest stays within ``budget`` (one row at least)."""
+
+def length_sorted_batches(
+    lengths: Sequence[int], budget: int, padding: float = math.inf
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield row numbers, shortest first, so that rows × longest stays within ``budget`` (one row at least), and what
+    is added to the shorter rows within ``padding``."""
     order = np.argsort(lengths, kind="stable")
-    start = 0
+    start, padded = 0, 0
     for end in range(1, len(order) + 1):
-        if end == len(order) or lengths[order[end]] * (end + 1 - start) > budget:
+        grown = 0 if end == len(order) else (lengths[order[end]] - lengths[order[end - 1]]) * (end - start)
+        if end == len(order) or lengths[order[end]] * (end + 1 - start) > budget or padded + grown > padding:
             yield order[start:end]
-            start = end
+            start, padded, grown = end, 0, 0
+        padded += grown
+
+
+def batches_side_by_side(
+    lengths: Sequence[int], budget: int, workers: int, padding: float
+) -> list[npt.NDArray[np.int64]]:
+    """Return length-sorted batches for ``workers`` that work side by side: few even ones, or many tight ones.
+
+    Of many, the largest come first, so that only small ones are left when a worker has no more to do.
+    """
+    tight = list(length_sorted_batches(lengths, budget, padding))
+    if len(tight) < MANY * workers:
+        return even_batches(lengths, budget, workers)
+    return sorted(tight, key=lambda rows: -len(rows) * lengths[rows[-1]])
 
 
 def even_batches(lengths: Sequence[int], budget: int, workers: int) -> list[npt.NDArray[np.int64]]:

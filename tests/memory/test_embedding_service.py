@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from cogs.memory.batches import even_batches, length_sorted_batches
+from cogs.memory.batches import MANY, batches_side_by_side, even_batches, length_sorted_batches
 from cogs.memory.embedding_onnx import cached_graph
 from cogs.memory.embedding_openvino import OpenVinoEncoder, openvino_module
 from cogs.memory.embedding_service import (
@@ -208,7 +208,29 @@ def test_batches_for_workers_leave_none_idle_at_the_end(lengths: list[int], budg
     assert least <= len(batches) <= -(-least // workers) * workers
 
 
+@given(
+    lengths=st.lists(st.integers(1, 300), max_size=300),
+    budget=st.integers(1, 900),
+    workers=st.integers(1, 3),
+    padding=st.integers(0, 200),
+)
+def test_many_batches_are_tight_and_the_last_ones_small(
+    lengths: list[int], budget: int, workers: int, padding: int
+) -> None:
+    batches = batches_side_by_side(lengths, budget, workers, padding)
+    assert sorted(row for batch in batches for row in batch.tolist()) == list(range(len(lengths)))
+    tight = list(length_sorted_batches(lengths, budget, padding))
+    padded = [sum(max(lengths[row] for row in batch) - lengths[row] for row in batch) for batch in tight]
+    assert all(added <= padding for added in padded)
+    sizes = [len(batch) * max(lengths[row] for row in batch) for batch in batches]
+    assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    if len(tight) >= MANY * workers:
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(batches) == len(tight)
+
+
 def test_a_few_short_texts_are_shared_out() -> None:
+    assert [len(batch) for batch in batches_side_by_side([10] * 20, 1024, 2, 32)] == [10, 10]
     assert [len(batch) for batch in even_batches([10] * 20, 1024, 2)] == [10, 10]
     assert even_batches([], 1024, 2) == []
     assert [batch.tolist() for batch in even_batches([700], 512, 4)] == [[0]]
