@@ -34,7 +34,8 @@ from tests.rerankers import checkpoints_causal as checkpoints
 
 Strategy = Literal["per_document", "padded"]
 HEAD = [5, 9, 11, 2, 7]
-TAILS = [[3], [1, 2, 3, 4, 5, 6, 7], [8, 8], list(range(20, 60)), [3, 1]]
+TAILS = [[3], [4], [1, 2, 3, 4, 5, 6, 7], [8, 8], [9, 1], [1, 9], list(range(20, 60)), [3, 1]]
+"""Runs of one length, and a length that comes again."""
 
 
 def qwen3_vl_text() -> Any:
@@ -99,7 +100,7 @@ def test_products_and_kernel_agree_in_bfloat16() -> None:
     mask = torch.ones(9, 21, dtype=torch.bool).tril(12)
     for seen in (mask, None):
         fused = packed_attention._attend(query, key, value, seen)
-        products = packed_attention._attend_on_processor(query, key, value, seen)
+        products = packed_attention._attend_on_processor(query[None], key[None], value[None], seen)[0]
         torch.testing.assert_close(products, fused, atol=0.03, rtol=0.03)
 
 

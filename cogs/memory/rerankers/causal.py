@@ -54,15 +54,21 @@ class PackedScorer:
             _, state = self._decoder.forward(None, prompt.constant, [])
             self._cache.put(prompt.constant, state)
 
+        # Documents of one length attend in one call, and a pass of like lengths pads little where it pads.
+        order = sorted(range(len(prompt.tails)), key=lambda place: len(prompt.tails[place]))
+
         def run(places: range) -> list[Tensor]:
             known, past = self._cache.longest(beginning, boundaries)
-            tails = [prompt.tails[place] for place in places]
+            tails = [prompt.tails[order[place]] for place in places]
             hidden, state = self._decoder.forward(past, beginning[known:], tails)
             if known < len(beginning):
                 self._cache.put(beginning, state)
             return list(torch.nn.functional.linear(hidden, self._readout).float().cpu())
 
-        return torch.stack(self._budget.spend([len(tail) for tail in prompt.tails], run))
+        rows = self._budget.spend([len(prompt.tails[place]) for place in order], run)
+        numbers = torch.empty(len(rows), len(self._readout))
+        numbers[order] = torch.stack(rows)
+        return numbers
 
     def close(self) -> None:
         """Free the kept states."""

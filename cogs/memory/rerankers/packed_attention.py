@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 import torch
@@ -29,14 +30,15 @@ class Spans:
     """Where things lie in a packed row; made once for all layers.
 
     ``head`` is the number of its first tokens that all documents share; ``documents`` are (start, end) of each
-    document; ``shared`` counts every shared token, those before the row included; ``last`` are the places of the
-    documents' last tokens; ``mask`` is the causal mask of the longest document after the shared tokens, of shape
-    (longest, shared + longest), true where a token may look, and ``head_mask`` that of the head, (head, shared).
-    ``padding`` is how the documents lie in a padded rectangle.
+    document; ``alike`` are (first, end) of runs of documents of one length; ``shared`` counts every shared token, those
+    before the row included; ``last`` are the places of the documents' last tokens; ``mask`` is the causal mask of the
+    longest document after the shared tokens, of shape (longest, shared + longest), true where a token may look, and
+    ``head_mask`` that of the head, (head, shared). ``padding`` is how the documents lie in a padded rectangle.
     """
 
     head: int
     documents: tuple[tuple[int, int], ...]
+    alike: tuple[tuple[int, int], ...]
     shared: int
     last: Tensor
     mask: Tensor
@@ -51,6 +53,8 @@ class Spans:
         for length in lengths:
             documents.append((start, start + length))
             start += length
+        edges = [n for n in range(1, len(lengths)) if lengths[n] != lengths[n - 1]]
+        alike = tuple(pairwise([0, *edges, len(lengths)])) if lengths else ()
         last = torch.tensor([end - 1 for _, end in documents], dtype=torch.long, device=device)
         longest = max(lengths, default=0)
         mask = torch.ones(longest, shared + longest, dtype=torch.bool, device=device).tril(shared)
@@ -63,7 +67,7 @@ class Spans:
             real=real.flatten().nonzero()[:, 0],
             seen=F.pad(real, (shared, 0), value=True)[:, None, None],
         )
-        return cls(head, tuple(documents), shared, last, mask, head_mask, padding)
+        return cls(head, tuple(documents), alike, shared, last, mask, head_mask, padding)
 
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Spans, bool], Tensor]
@@ -113,17 +117,20 @@ PRODUCTS_AT_MOST: Final = 1 << 25
 
 
 def _attend_on_processor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """The same; below float32 by plain products, which take half of the time of the fused kernel there."""
-    tokens, heads, _ = query.shape
-    if query.dtype == torch.float32 or tokens * heads * key.shape[1] > PRODUCTS_AT_MOST:
+    """The same for documents of one length, (documents, …) each; below float32 by plain products, which take half of
+    the time of the fused kernel there."""
+    tokens, heads = query.shape[-3:-1]
+    documents, key_heads, seen, _ = key.shape
+    if query.dtype == torch.float32 or documents * tokens * heads * seen > PRODUCTS_AT_MOST:
         return _attend(query, key, value, mask)
-    rows = _fold(query, len(key))
-    scores = torch.bmm(rows, key.transpose(1, 2))
+    rows = _fold(query, key_heads).flatten(0, 1)
+    scores = torch.bmm(rows, key.flatten(0, 1).transpose(1, 2))
     if mask is not None:
         # What comes before the queries' own tokens every one of them may see.
-        own = scores.view(len(key), -1, tokens, key.shape[1])[..., -tokens:]
+        own = scores.view(documents * key_heads, -1, tokens, seen)[..., -tokens:]
         own.masked_fill_(~mask[:, -tokens:], float("-inf"))
-    return _unfold(torch.bmm(torch.softmax(scores, dim=-1), value), heads)
+    attended = torch.bmm(torch.softmax(scores, dim=-1), value.flatten(0, 1))
+    return _unfold(attended.view(documents, key_heads, *attended.shape[1:]), heads)
 
 
 def per_document(
@@ -135,19 +142,24 @@ def per_document(
     spans: Spans,
     final: bool,
 ) -> Tensor:
-    """One call for each document: best on a processor, where no work is wasted on what is masked."""
+    """One call for each length of documents: best on a processor, where no work is wasted on what is masked."""
     attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
     if spans.head and not final:
         attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask)
-    for number, (start, end) in enumerate(spans.documents):
-        keys = torch.cat([shared_key, key[start:end].transpose(0, 1)], dim=1)
-        values = torch.cat([shared_value, value[start:end].transpose(0, 1)], dim=1)
+    for first, stop in spans.alike:
+        count, start, end = stop - first, spans.documents[first][0], spans.documents[stop - 1][1]
+        length = (end - start) // count
+        apart = (count, length, -1, query.shape[-1])
+        keys, values = (
+            torch.cat([shared.expand(count, -1, -1, -1), own[start:end].view(apart).transpose(1, 2)], dim=2)
+            for shared, own in ((shared_key, key), (shared_value, value))
+        )
         if final:
-            attended[number : number + 1] = _attend_on_processor(query[number : number + 1], keys, values, None)
+            attended[first:stop] = _attend_on_processor(query[first:stop, None], keys, values, None)[:, 0]
         else:
-            length = end - start
             mask = spans.mask[:length, : spans.shared + length]
-            attended[start:end] = _attend_on_processor(query[start:end], keys, values, mask)
+            found = _attend_on_processor(query[start:end].view(apart), keys, values, mask)
+            attended[start:end] = found.flatten(0, 1)
     return attended
 
 

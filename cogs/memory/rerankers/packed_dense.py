@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -66,30 +69,27 @@ class InPlace:
 
 
 class Prepacked:
-    """Weights copied once into the order in which oneDNN multiplies them, with what follows a product fused into it.
+    """Weights copied once into the order in which oneDNN multiplies them, which it otherwise does in every product.
 
-    The plain path copies them so in every product. The model gives its weights away and can no longer be called itself.
+    SiLU is fused into its product; a second factor or a residual is not, which takes longer than to add it afterwards.
+    The model gives its weights away and can no longer be called itself.
     """
 
     def joined(self, modules: Sequence[nn.Module]) -> Linear:
         """See :class:`DenseKernels`."""
         weight, bias = _taken(modules)
-        return lambda x: _product(x, weight, bias, "none", [], "")
+        return lambda x: _product(x, weight, bias, "none")
 
     def onto(self, module: nn.Module) -> Onto:
         """See :class:`DenseKernels`."""
-        weight, bias = _taken([module])
-        return lambda x, residual: _product_and(x, residual, weight, bias, "add")
+        layer = self.joined([module])
+        return lambda x, residual: layer(x).add_(residual)
 
     def gated(self, gate: nn.Module, up: nn.Module, activation: Callable[[Tensor], Tensor]) -> Linear:
         """See :class:`DenseKernels`; the activation is known to be SiLU."""
-        (gate_weight, gate_bias), (up_weight, up_bias) = _taken([gate]), _taken([up])
-
-        def both(x: Tensor) -> Tensor:
-            gates = _product(x, gate_weight, gate_bias, "swish", [], "")
-            return _product_and(x, gates, up_weight, up_bias, "mul")
-
-        return both
+        weight, bias = _taken([gate])
+        values = self.joined([up])
+        return lambda x: _product(x, weight, bias, "swish").mul_(values(x))
 
 
 def kernels_for(backbone: nn.Module, *, give_away: bool) -> DenseKernels:
@@ -114,14 +114,9 @@ def _linears(layer: Any) -> tuple[Any, ...]:
     return (*own, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
 
 
-# The operators that torch.compile itself puts in the place of a dense layer on a processor.
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str, scalars: list[Any], algorithm: str) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, scalars, algorithm)
-    return found
-
-
-def _product_and(x: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, bias, then)
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
+    # The operator that torch.compile itself puts in the place of a dense layer on a processor.
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
     return found
 
 
@@ -129,9 +124,25 @@ def _taken(modules: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
     """Return the modules' weights, joined and in oneDNN's order, and their biases; the modules keep no weights."""
     plain = torch.cat([module.weight.data for module in modules])
     for module in modules:
-        module.weight.data = torch.empty(0, plain.shape[1], dtype=plain.dtype)
+        weight, module.weight.data = module.weight.data, torch.empty(0, plain.shape[1], dtype=plain.dtype)
+        _let_go(weight)
     bias = None if modules[0].bias is None else torch.cat([module.bias.data for module in modules])
     return torch.ops.mkldnn._reorder_linear_weight(plain, USUAL_ROWS), bias
+
+
+def _let_go(weight: Tensor) -> None:
+    """Give the pages of a weight that nobody reads any more back to the system.
+
+    Weights are mapped from their file as a whole, and the mapping stays while any tensor of it lives: the pages that
+    were read for the copy would count as this process's memory to its end, as much again as the copy.
+    """
+    if sys.platform != "linux":
+        return
+    first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > first:
+        # Its return value is of no use: what is not given back is only not given back.
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
 
 
 def _joined(parameters: Sequence[nn.Parameter]) -> Tensor:
