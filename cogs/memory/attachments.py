@@ -1,4 +1,4 @@
-"""The images of messages, kept for models that see them: fetched once at ingestion, bounded, gone with the message.
+"""The images and videos of messages, kept for models that see them: fetched once at ingestion, bounded, gone with it.
 
 Nothing is fetched unless a profile names a model that sees images, and only from Discord's own file servers. A file is
 named by numbers only, and it is written only while the message still stands as it was read.
@@ -22,8 +22,8 @@ from cogs.memory.repository_base import MESSAGES, RepositoryBase
 
 log = logging.getLogger(__name__)
 ORIGINS: Final = ("https://cdn.discordapp.com", "https://media.discordapp.net")
-ENDINGS: Final = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
-LARGEST_FILE: Final = 10 * 2**20
+ENDINGS: Final = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+LARGEST_FILE: Final = 25 * 2**20
 KEPT_BYTES: Final = 2 * 2**30
 MOST_IMAGES: Final = 4
 TIMEOUT_SECONDS: Final = 10.0
@@ -42,10 +42,10 @@ class ReadMessage(Protocol):
 
 
 def is_image(attachment: Attachment) -> bool:
-    """Return whether a file is an image that can be read and is not too large."""
+    """Return whether a file is an image or a video that can be read and is not too large."""
     kind = (attachment.content_type or "").lower()
     named = attachment.filename.lower().endswith(ENDINGS)
-    shown = kind.startswith("image/") and "svg" not in kind if kind else named
+    shown = kind.startswith(("image/", "video/")) and "svg" not in kind if kind else named
     return shown and attachment.size <= LARGEST_FILE
 
 

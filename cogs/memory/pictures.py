@@ -1,8 +1,8 @@
-"""Images and short animations of messages → the patches that Qwen3-VL reads.
+"""Images, animations and videos of messages → the patches that Qwen3-VL reads.
 
 The rules (patches of 16 pixels, merged 2 × 2, two frames at a time, sides as multiples of 32) come from the model's
 own processor; the limits from the cards of Qwen3-VL-Reranker and -Embedding: 4 to 1,800 tokens of 32² pixels for an
-image, one frame a second and at most 64 for a video. Of videos only what Pillow decodes is read (GIF, WebP, APNG).
+image, one frame a second and at most 64 for a video.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageSequence, UnidentifiedImageError
@@ -25,15 +26,19 @@ LEAST_TOKENS, MOST_TOKENS = 4, 1800
 FRAME_TOKENS: Final = 128
 """Tokens of one pair of frames of an animation; the cards state no bound for one frame."""
 FRAMES_A_SECOND, MOST_FRAMES = 1.0, 64
+VIDEO_KINDS: Final = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+"""FFmpeg's names of what is opened. Others name further files to read, as playlists do, and a stranger chose them."""
+MOST_DECODED: Final = 2_000
+"""Frames of a video that are decoded one by one; of a longer one only those that stand for themselves."""
 LARGEST_PIXELS: Final = 50_000_000
 """An image of more pixels is left out: decoding it would take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image or animation: ``patches`` float32 (t · h · w, 1536), ``grid`` (t, h, w) in patches.
+    """One image, animation or video: ``patches`` float32 (t · h · w, 1536), ``grid`` (t, h, w) in patches.
 
-    ``seconds`` holds the time of each pair of frames of an animation and is empty for an image.
+    ``seconds`` holds the time of each pair of frames and is empty for an image.
     """
 
     patches: npt.NDArray[np.float32]
@@ -52,25 +57,69 @@ def read_pictures(files: Sequence[Path], most: int) -> list[Picture]:
     for file in files[:most]:
         try:
             pictures.append(read_picture(file))
-        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, av.FFmpegError, Image.DecompressionBombError) as error:
             log.warning("an image could not be read and is left out: %s", type(error).__name__)
     return pictures
 
 
 def read_picture(file: Path) -> Picture:
-    """Return an image or an animation as patches.
+    """Return an image, an animation or a video as patches.
 
     Raises:
-        OSError: the file cannot be read or decoded. ValueError: it is too large or too narrow.
+        OSError, av.FFmpegError: the file cannot be read or decoded. ValueError: it is too large or too narrow, or shows
+            nothing.
     """
-    with Image.open(file) as image:
-        if image.width * image.height > LARGEST_PIXELS:
-            raise ValueError(f"{image.width} × {image.height} pixels are too many")
+    try:
+        opened = Image.open(file)
+    except UnidentifiedImageError:
+        return _video(file)
+    with opened as image:
+        _refuse_too_large(image.width, image.height)
         if getattr(image, "n_frames", 1) > 1:
             return _animation(image)
         frame = _pixels(image, MOST_TOKENS)
     # A still image fills both frames of a pair.
     return Picture(*_patches(np.stack([frame, frame])))
+
+
+def _refuse_too_large(width: int, height: int) -> None:
+    if width * height > LARGEST_PIXELS:
+        raise ValueError(f"{width} × {height} pixels are too many")
+
+
+def _video(file: Path) -> Picture:
+    """Return the frames of a video that are nearest to the whole seconds, or as many as may be."""
+    # From an open file and in known kinds only: a name would let the content choose other files and addresses.
+    with file.open("rb") as data, av.open(data, "r", options={"format_whitelist": VIDEO_KINDS}) as container:
+        if not container.streams.video:
+            raise ValueError("the file shows nothing")
+        stream = container.streams.video[0]
+        _refuse_too_large(stream.width, stream.height)
+        seconds = float(container.duration or 0) / av.time_base
+        count = min(max(int(seconds * FRAMES_A_SECOND), TEMPORAL), MOST_FRAMES)
+        if seconds * float(stream.average_rate or 30) > MOST_DECODED:
+            stream.codec_context.skip_frame = "NONKEY"
+        step = seconds / count
+        frames: list[npt.NDArray[np.float32]] = []
+        starts: list[float] = []
+        for number, frame in enumerate(container.decode(stream)):
+            if number >= MOST_DECODED or len(frames) == count:
+                break
+            start = float(frame.time or 0.0)
+            if start >= len(frames) * step - 1e-6:
+                frames.append(_pixels(frame.to_image(), FRAME_TOKENS))  # type: ignore[no-untyped-call]
+                starts.append(start)
+    if not frames:
+        raise ValueError("the video has no frame")
+    return _paired(frames, starts)
+
+
+def _paired(frames: list[npt.NDArray[np.float32]], starts: list[float]) -> Picture:
+    """Return frames two by two, the last one twice where their number is odd."""
+    if len(frames) % TEMPORAL:
+        frames, starts = [*frames, frames[-1]], [*starts, starts[-1]]
+    pairs = zip(starts[::TEMPORAL], starts[1::TEMPORAL], strict=True)
+    return Picture(*_patches(np.stack(frames)), tuple((first + second) / 2 for first, second in pairs))
 
 
 def _animation(image: Image.Image) -> Picture:
@@ -84,11 +133,7 @@ def _animation(image: Image.Image) -> Picture:
     for index in chosen:
         image.seek(index)
         frames.append(_pixels(image, FRAME_TOKENS))
-    if len(frames) % TEMPORAL:
-        frames.append(frames[-1])
-        chosen.append(chosen[-1])
-    pairs = zip(chosen[::TEMPORAL], chosen[1::TEMPORAL], strict=True)
-    return Picture(*_patches(np.stack(frames)), tuple((starts[a] + starts[b]) / 2 for a, b in pairs))
+    return _paired(frames, [starts[index] for index in chosen])
 
 
 def fitted_size(height: int, width: int, least: int, most: int) -> tuple[int, int]:

@@ -170,7 +170,9 @@ async def test_no_image_is_fetched_for_models_that_see_none(server: LoopbackFile
         (Attachment(1, "a.JPG", "", None, 9), True),
         (Attachment(1, "a.svg", "", "image/svg+xml", 9), False),
         (Attachment(1, "a.png", "", "text/plain", 9), False),
-        (Attachment(1, "a.mp4", "", None, 9), False),
+        (Attachment(1, "a.mp4", "", None, 9), True),
+        (Attachment(1, "a", "", "video/quicktime", 9), True),
+        (Attachment(1, "a.mp3", "", "audio/mpeg", 9), False),
         (Attachment(1, "a.png", "", "image/png", attachments.LARGEST_FILE + 1), False),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -212,6 +214,63 @@ def test_an_animations_frames_take_part(folder: Path, tmp_path: Path) -> None:
     assert len({round(s.raw, 4) for s in (forwards, backwards, still)}) == 3
     batched = reranker.score("q", [Document("", images=(tmp_path / "a.gif",)), Document("x" * 300)])[0]
     assert batched.raw == pytest.approx(forwards.raw, abs=1e-5)
+
+
+def filmed(path: Path, colours: list[str], *, codec: str = "mpeg4", size: int = 64) -> Path:
+    """Write a video of ten frames a second that shows each colour for a second."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=10)
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for colour in colours:
+            image: Any = av.VideoFrame.from_image(Image.new("RGB", (size, size), colour))  # type: ignore[no-untyped-call]
+            for _ in range(10):
+                container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_videos_frames_take_part(folder: Path, tmp_path: Path) -> None:
+    colours = ["red", "green", "blue", "white", "black"]
+    there = filmed(tmp_path / "there.mp4", colours)
+    back = filmed(tmp_path / "back.webm", colours[::-1], codec="libvpx")
+    picture = pictures.read_picture(there)
+    assert picture.grid[0] == 3
+    assert picture.seconds == pytest.approx((0.5, 2.5, 4.0))
+    # Each second's own colour: red, then black, as in the first and the last pair of the animation.
+    means = picture.patches.reshape(3, -1, 3, 2, 256).mean(axis=(1, 3, 4))
+    assert means[0] == pytest.approx([0.0, -0.5, -1.0], abs=0.1)  # red and green
+    assert means[2] == pytest.approx([-1.0, -1.0, -1.0], abs=0.1)
+    reranker = qwen3_vl.load(spec(folder), options(tmp_path))
+    forwards, backwards, still = reranker.score(
+        "q", [Document("", images=(there,)), Document("", images=(back,)), Document("")]
+    )
+    assert len({round(s.raw, 4) for s in (forwards, backwards, still)}) == 3
+
+
+def test_a_long_video_is_looked_at_in_few_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_DECODED", 40)
+    monkeypatch.setattr(pictures, "MOST_FRAMES", 4)
+    picture = pictures.read_picture(filmed(tmp_path / "long.mp4", ["red", "blue"] * 10))
+    assert 1 <= picture.grid[0] <= 2
+    assert list(picture.seconds) == sorted(picture.seconds)
+
+
+def test_what_poses_as_a_video_opens_no_other_file(tmp_path: Path, images: list[Path]) -> None:
+    secret = filmed(tmp_path / "secret.mp4", ["red"])
+    playlist = tmp_path / "1"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n")
+    joined = tmp_path / "2"
+    joined.write_text(f"ffconcat version 1.0\nfile '{secret}'\n")
+    sound, cut = tmp_path / "3", tmp_path / "4"
+    with av.open(str(sound), "w", format="mov") as container:
+        stream: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        silence: Any = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        silence.sample_rate = 8000
+        container.mux(stream.encode(silence))
+    cut.write_bytes(secret.read_bytes()[:200])
+    found = pictures.read_pictures([playlist, joined, sound, cut, images[0]], 9)
+    assert [picture.grid for picture in found] == [pictures.read_picture(images[0]).grid]
 
 
 def embedding_reference(
