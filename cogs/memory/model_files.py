@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import importlib.util
 import json
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 MANIFEST: Final = "mneme-fetch.json"
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 ABBREVIATED: Final = re.compile(r"[0-9a-f]{7,39}")
-"""A commit as pages print it. The hub's API takes whole ones only, so it is looked up in the repository's history."""
+DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+"""A commit as pages print it, and a day after which nothing counts. The hub's API takes whole commits only, so both
+are looked up in the repository's history."""
 PLAIN_FILES: Final = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")
 ONNX_FORMATS: Final = frozenset({"hindsight", "onnx-cross-encoder"})
 CODE_FORMATS: Final = frozenset({"querit"})
@@ -294,7 +297,8 @@ def _fetch_repository(
 
     try:
         api = HfApi(endpoint=endpoint)
-        commit = _whole_commit(api, model_id, revision) if ABBREVIATED.fullmatch(revision) else revision
+        found_by_history = ABBREVIATED.fullmatch(revision) or DAY.fullmatch(revision)
+        commit = _whole_commit(api, model_id, revision) if found_by_history else revision
         info = api.model_info(model_id, revision=commit, files_metadata=True, timeout=30)
         siblings = {file.rfilename: file for file in info.siblings or []}
         names = wanted_files(siblings, model_format(spec))
@@ -326,15 +330,21 @@ def _fetch_repository(
     return target
 
 
-def _whole_commit(api: HfApi, model_id: str, beginning: str) -> str:
-    """Return the one commit of the repository's history that begins so.
+def _whole_commit(api: HfApi, model_id: str, pin: str) -> str:
+    """Return the one commit of the repository's history that begins so, or the last one of a day (UTC) or before it.
 
     Raises:
         FetchError: there is none, or more than one.
     """
-    found = [one.commit_id for one in api.list_repo_commits(model_id) if one.commit_id.startswith(beginning)]
+    history = api.list_repo_commits(model_id)
+    if DAY.fullmatch(pin):
+        until = [one for one in history if one.created_at.astimezone(dt.UTC).date().isoformat() <= pin]
+        if not until:
+            raise FetchError(f"{model_id} has no commit of {pin} or before it.")
+        return max(until, key=lambda one: one.created_at).commit_id
+    found = [one.commit_id for one in history if one.commit_id.startswith(pin)]
     if len(found) != 1:
-        raise FetchError(f"{model_id} has {len(found) or 'no'} commits that begin with {beginning}, not one.")
+        raise FetchError(f"{model_id} has {len(found) or 'no'} commits that begin with {pin}, not one.")
     return found[0]
 
 

@@ -67,8 +67,10 @@ class LoopbackHub:
 
     def find(self, path: str) -> tuple[bytes, dict[str, str], int]:
         if path.startswith("/api/models/org/model/commits/"):
-            date = "2026-01-01T00:00:00.000Z"
-            commits = [{"id": one, "authors": [], "date": date, "title": "", "message": ""} for one in self.history]
+            commits = [
+                {"id": one, "authors": [], "date": f"2026-01-{9 - n:02}T23:30:00.000Z", "title": "", "message": ""}
+                for n, one in enumerate(self.history)
+            ]
             return json.dumps(commits).encode(), {"Content-Type": "application/json"}, 200
         if path.startswith("/api/models/org/model/revision/") and len(path.rpartition("/")[2]) < len(self.sha):
             return b"{}", {"X-Error-Code": "RevisionNotFound"}, 404  # its API knows no abbreviations
@@ -178,6 +180,16 @@ def test_a_commit_as_a_page_prints_it_is_enough_and_a_wrong_one_is_not(hub: Loop
     with pytest.raises(FetchError, match="2 commits"):
         fetch(short, tmp_path / "other", endpoint=hub.url)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_day_pins_the_last_commit_that_is_not_later(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.history = ["e" * 40, COMMIT, "d" * 40]  # of the 9th, the 8th and the 7th
+    by_day = spec(revision="2026-01-08")
+    (folder,) = fetch(by_day, tmp_path, endpoint=hub.url)
+    assert json.loads((folder / model_files.MANIFEST).read_text())["commit"] == COMMIT
+    assert describe(by_day, tmp_path, 8.0, None).present
+    with pytest.raises(FetchError, match=r"no commit of 2026-01-06 or before"):
+        fetch(spec(revision="2026-01-06"), tmp_path, endpoint=hub.url)
 
 
 def test_what_cannot_be_fetched_says_so(tmp_path: Path) -> None:
