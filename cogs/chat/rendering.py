@@ -20,8 +20,10 @@ _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _CITATION = re.compile(r"[ \t]?(?<!\\)\[(\d{1,4}(?:\s*[,;–-]\s*\d{1,4})*)\](?!\()")
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _OPENING = "<think>"
-FITTING = 0.05
+FITTING = 0.1
 """A quotation is called an answer where the reranker gives it this probability at least."""
+BESIDE = 0.05
+"""Others are quoted beside it from this probability on: where several answer, they share what is certain."""
 _QUOTED = 5
 _QUOTE_WIDTH = 220
 
@@ -96,9 +98,14 @@ def extractive_answer(
     if not hits:
         told = f"{failure} {empty}" if failure else empty
         return Answer(markdown(told), told, ())
-    told = "Here is what was said" if _fits(hits[0]) else "Nothing I remember seems to answer that; the nearest is"
+    told = (
+        "Here is what was said"
+        if _fits(hits[0], FITTING)
+        else "Nothing I remember seems to answer that; the nearest is"
+    )
     opening = f"{failure} {told}:" if failure else f"{told} (quoted, no language model):"
-    hits = [hit for hit in hits if _fits(hit)] or hits[:1]
+    beside = hits[1:] if _fits(hits[0], FITTING) else []
+    hits = [hits[0], *(hit for hit in beside if _fits(hit, BESIDE))]
     blocks, plain, cited = [markdown(opening)], [opening], []
     used = discord_length(blocks[0])
     for number, hit in enumerate(hits[:_QUOTED], start=1):
@@ -115,9 +122,9 @@ def extractive_answer(
     return Answer("\n".join(blocks), "\n".join(plain), tuple(cited))
 
 
-def _fits(hit: Hit) -> bool:
+def _fits(hit: Hit, least: float) -> bool:
     """Return whether a hit may answer at all; where nothing was reranked, nobody knows."""
-    return hit.rerank_score is None or hit.rerank_score >= FITTING
+    return hit.rerank_score is None or hit.rerank_score >= least
 
 
 def _source(hit: Hit, now: dt.datetime, escape: Callable[[str], str]) -> str:

@@ -115,6 +115,14 @@ async def test_what_the_reranker_thinks_unlikely_is_not_called_an_answer() -> No
     assert only.cited == (31,)
 
 
+@pytest.mark.parametrize(("scores", "cited"), [((0.5, 0.06), (31, 32)), ((0.5, 0.02), (31,)), ((0.08, 0.06), (31,))])
+async def test_what_shares_an_answer_is_quoted_beside_it(scores: tuple[float, ...], cited: tuple[int, ...]) -> None:
+    rated = [replace(hit, rerank_score=score) for hit, score in zip(HITS, scores, strict=False)]
+    (only,) = await replies(Memory(*rated), None)
+    assert only.plain.startswith("Here is what was said") == (scores[0] > 0.1)
+    assert only.cited == cited
+
+
 async def test_without_a_model_the_best_memories_are_quoted_and_marked() -> None:
     (only,) = await replies(Memory(*HITS), None)
     assert only.final
