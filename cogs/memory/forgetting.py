@@ -28,11 +28,15 @@ class ClockWatch:
     def __init__(self) -> None:
         self._offset: float | None = None
 
-    def is_steady(self) -> bool:
-        """Return whether the clock went with the time that passed since the last call; always true the first time."""
-        offset = _now_ms() / 1000 - time.monotonic()
+    def steady_ms(self) -> int | None:
+        """Return the time if it went with the time that passed since the last call, or at the first; else ``None``.
+
+        What is too old is told from this reading: a later one may be from after a jump.
+        """
+        now = _now_ms()
+        offset = now / 1000 - time.monotonic()
         last, self._offset = self._offset, offset
-        return last is None or abs(offset - last) < JUMP_SECONDS
+        return now if last is None or abs(offset - last) < JUMP_SECONDS else None
 
 
 class ForgettingMixin(ServiceBase):
@@ -135,10 +139,10 @@ class ForgettingMixin(ServiceBase):
     async def set_retention(self, guild_id: int, days: int | None) -> int:
         """Keep messages of a server for ``days`` only, or for good; returns how many went at once."""
         await asyncio.to_thread(self.repository.set_retention, guild_id, days)
-        return await asyncio.to_thread(self._expire, guild_id, days) if days is not None else 0
+        return await asyncio.to_thread(self._expire, guild_id, days, _now_ms()) if days is not None else 0
 
-    def _expire(self, guild_id: int, days: int) -> int:
-        cutoff = _now_ms() - days * DAY_MS
+    def _expire(self, guild_id: int, days: int, now_ms: int) -> int:
+        cutoff = now_ms - days * DAY_MS
         return self._forget(guild_id, self.repository.message_ids_where(guild_id, before_ms=cutoff))
 
     async def _keep_house(self) -> None:
@@ -159,14 +163,15 @@ class ForgettingMixin(ServiceBase):
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
     async def _expire_what_is_due(self, clock: ClockWatch) -> None:
-        if not clock.is_steady():
+        now = clock.steady_ms()
+        if now is None:
             log.warning("the clock of this machine jumped; nothing is forgotten for its age until it runs steadily")
             return
         for guild_id, days, left_ms in await asyncio.to_thread(self.repository.guild_rules):
-            if left_ms is not None and left_ms <= _now_ms() - self.settings.guild_grace_days * DAY_MS:
+            if left_ms is not None and left_ms <= now - self.settings.guild_grace_days * DAY_MS:
                 await self.forget_guild(guild_id)
             elif days is not None:
-                await asyncio.to_thread(self._expire, guild_id, days)
+                await asyncio.to_thread(self._expire, guild_id, days, now)
 
     def _open_indexes(self) -> None:
         for guild_id in self.repository.guild_ids():
