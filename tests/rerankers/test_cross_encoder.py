@@ -18,6 +18,7 @@ from cogs.memory.rerankers import cross_encoder, onnx_cross_encoder
 from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.chat_text import NEAR_WORDS, PASSAGE_WORDS, PASSAGES, passages
 from cogs.memory.rerankers.onnx_cross_encoder import PairEncoder, longest_first
+from cogs.memory.rerankers.probabilities import Choice
 from tests.rerankers.checkpoints_other import DOCUMENTS, QUERY, TEXTS, bert, options, xlm_roberta
 
 
@@ -237,10 +238,10 @@ def test_candidates_of_a_question_share_what_is_certain(shipped: Path) -> None:
 
 
 def test_a_choice_of_huge_scores_neither_overflows_nor_forgets_the_rest() -> None:
-    found = onnx_cross_encoder.Choice(1.0, 0.0).probabilities([2000.0, 1999.0, -2000.0])
+    found = Choice(1.0, 0.0).probabilities([2000.0, 1999.0, -2000.0])
     assert found[0] == pytest.approx(1 / (1 + math.exp(-1)))
     assert sum(found) == pytest.approx(1.0)
-    assert onnx_cross_encoder.Choice(1.0, 3000.0).probabilities([2000.0]) == [0.0]
+    assert Choice(1.0, 3000.0).probabilities([2000.0]) == [0.0]
 
 
 @pytest.mark.parametrize(

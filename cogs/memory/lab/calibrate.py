@@ -24,7 +24,7 @@ from cogs.memory.lab.datasets import Dataset
 from cogs.memory.lab.evaluate import Options, Progress, Scored, evaluate
 from cogs.memory.lab.metrics import calibration
 from cogs.memory.lab.train_calibration import Calibration, Listed, fit, fit_choice
-from cogs.memory.rerankers.onnx_cross_encoder import Choice, log_odds
+from cogs.memory.rerankers.probabilities import Choice, log_odds
 from config.settings import Settings
 
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from cogs.memory.rerankers.onnx_cross_encoder import Choice
+from cogs.memory.rerankers.probabilities import Choice
 
 Floats = npt.NDArray[np.float64]
 

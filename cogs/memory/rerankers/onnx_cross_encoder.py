@@ -12,13 +12,12 @@ given. ``"choice": {"scale": 1.0, "nothing": -2.0}`` makes probabilities of a qu
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +38,10 @@ from cogs.memory.rerankers.base import (
 )
 from cogs.memory.rerankers.chat_text import RENDERING, passages, render_chat
 from cogs.memory.rerankers.files import load_tokenizer, read_json, require_folder
+from cogs.memory.rerankers.probabilities import Choice, log_odds
 
 CPU_BATCH_TOKENS: Final = 256
 """Padded tokens of one run on a CPU: what it computes then stays in the cache (256 takes half as long as 512)."""
-PRIOR_LEAST: Final = 1e-4
 CHARACTERS_PER_TOKEN: Final = 64
 """A text is cut at this many characters for each token of the limit before it is tokenized, to bound the time."""
 
@@ -338,50 +337,6 @@ class PairReranker(Reranker):
         self._scorer = None
         if self._pool is not None:
             self._pool.shutdown()
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How sure a choice among the candidates of one question is.
-
-    Alone, a message's score says how well it fits; whether it is the answer depends on what else fits as well. Each
-    candidate counts exp(scale · score), no answer at all exp(nothing), and a probability is a share of their sum.
-    """
-
-    scale: float
-    nothing: float
-
-    @classmethod
-    def of(cls, stated: Any, name: str) -> Choice | None:
-        """Read what ``mneme.json`` states, or ``None`` where it states nothing.
-
-        Raises:
-            RerankerUnavailable: it is no choice.
-        """
-        if stated is None:
-            return None
-        match stated:
-            case {"scale": int() | float() as scale, "nothing": int() | float() as nothing} if scale > 0:
-                return cls(float(scale), float(nothing))
-        raise RerankerUnavailable(
-            f"The reranker {name} states the choice {stated!r}; it has to be a scale above 0 and a number for nothing."
-        )
-
-    def probabilities(self, scores: Sequence[float]) -> list[float]:
-        """Return one probability for each score; they and that of no answer sum to 1."""
-        exponents = [self.scale * score for score in scores]
-        top = max([self.nothing, *exponents])
-        counts = [math.exp(exponent - top) for exponent in exponents]
-        total = math.fsum(counts) + math.exp(self.nothing - top)
-        return [count / total for count in counts]
-
-
-def log_odds(prior: float | None) -> float:
-    """Return the log-odds of a probability, bounded at one in ten thousand; 0 where there is none."""
-    if prior is None:
-        return 0.0
-    bounded = min(max(prior, PRIOR_LEAST), 1.0 - PRIOR_LEAST)
-    return math.log(bounded / (1.0 - bounded))
 
 
 def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:

@@ -134,9 +134,10 @@ def _let_go(weight: Tensor) -> None:
     """Give the pages of a weight that nobody reads any more back to the system.
 
     Weights are mapped from their file as a whole, and the mapping stays while any tensor of it lives: the pages that
-    were read for the copy would count as this process's memory to its end, as much again as the copy.
+    were read for the copy would count as this process's memory to its end, as much again as the copy. A weight that
+    is spread among others is left alone; of any other, only whole pages go.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not weight.is_contiguous():
         return
     first = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE

@@ -13,6 +13,7 @@ Norm = Callable[[Tensor, Any], Tensor]
 
 
 PIECES: Final = 4
+"""Parts of a vector whose lengths are rounded one by one; more of them take longer than they are worth."""
 
 
 def inverse_rms(x: Tensor, epsilon: float) -> Tensor:
@@ -55,7 +56,7 @@ def padded_rows(tokens: int) -> int:
     oneDNN compiles a kernel for each number of rows and keeps a thousand of them: a gigabyte, if every sum of lengths
     were one. So there are a few dozen numbers, a sixteenth or so apart.
     """
-    step = 16 if tokens <= 128 else 32
+    step = 16 if tokens <= 128 else 32 if tokens <= 1024 else 64
     return -(-tokens // step) * step
 
 
