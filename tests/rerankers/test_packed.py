@@ -6,12 +6,13 @@ import copy
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.attention import varlen
 from transformers import (
     AutoModel,
     LlamaConfig,
@@ -28,11 +29,11 @@ from cogs.memory.rerankers.int8 import Int8Linear, quantize
 from cogs.memory.rerankers.packed import PackedDecoder, can_pack
 from cogs.memory.rerankers.packed_budget import Budget, token_budgets
 from cogs.memory.rerankers.packed_dense import InPlace, Prepacked, kernels_for
+from cogs.memory.rerankers.packed_kernels import STRATEGIES, Strategy
 from cogs.memory.rerankers.packed_ops import inverse_rms, norm_by_length, norm_fused
 from cogs.memory.rerankers.prefix_cache import KeyValues, PrefixCache
 from tests.rerankers import checkpoints_causal as checkpoints
 
-Strategy = Literal["per_document", "padded"]
 HEAD = [5, 9, 11, 2, 7]
 TAILS = [[3], [4], [1, 2, 3, 4, 5, 6, 7], [8, 8], [9, 1], [1, 9], list(range(20, 60)), [3, 1]]
 """Runs of one length, and a length that comes again."""
@@ -54,16 +55,51 @@ BACKBONES: dict[str, Callable[[], Any]] = {
 }
 
 
+def flash_as_documented(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    scale: float,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """PyTorch's variable-length attention, which no processor has, in plain steps; what it leaves open is not a
+    number here."""
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+    assert len(cu_seq_q) == len(cu_seq_k)
+    result = torch.full_like(query, torch.nan)
+    groups = query.shape[1] // key.shape[1] if enable_gqa else 1
+    for (q_start, q_end), (k_start, k_end) in zip(pairwise(cu_seq_q), pairwise(cu_seq_k), strict=True):
+        count, seen = int(q_end - q_start), int(k_end - k_start)
+        assert count <= max_q
+        assert seen <= max_k
+        own, keys, values = query[q_start:q_end], key[k_start:k_end], value[k_start:k_end]
+        products = torch.einsum("qhd,khd->hqk", own, keys.repeat_interleave(groups, 1)) * scale
+        if window_size == (-1, 0):
+            # Aligned to the end of the keys, as flash attention is since its version 2.1.
+            products += torch.full((count, seen), -torch.inf).triu(seen - count + 1)
+        result[q_start:q_end] = torch.einsum("hqk,khd->qhd", products.softmax(-1), values.repeat_interleave(groups, 1))
+    return result
+
+
 @torch.no_grad()
 def plainly(backbone: Any, ids: list[int]) -> torch.Tensor:
     states: torch.Tensor = backbone(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state[0, -1]
     return states
 
 
-@pytest.mark.parametrize("attention", ["per_document", "padded"])
+@pytest.mark.parametrize("attention", STRATEGIES)
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("known", [0, 1, 3, 5])
-def test_each_document_is_computed_as_if_alone(name: str, attention: Strategy, known: int) -> None:
+def test_each_document_is_computed_as_if_alone(
+    name: str, attention: Strategy, known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(varlen, "varlen_attn", flash_as_documented)
     backbone = BACKBONES[name]()
     expected = torch.stack([plainly(backbone, HEAD + tail) for tail in TAILS])
     decoder = PackedDecoder(backbone, attention)

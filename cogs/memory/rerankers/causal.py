@@ -23,9 +23,11 @@ from cogs.memory.rerankers.base import (
 )
 from cogs.memory.rerankers.int8 import quantize
 from cogs.memory.rerankers.packed import PackedDecoder, can_pack
-from cogs.memory.rerankers.packed_attention import STRATEGIES
 from cogs.memory.rerankers.packed_budget import Budget
+from cogs.memory.rerankers.packed_choice import fastest
 from cogs.memory.rerankers.packed_hybrid import SharedStateScorer
+from cogs.memory.rerankers.packed_kernels import STRATEGIES, Strategy
+from cogs.memory.rerankers.packed_shapes import GraphRecorder, ShapedScorer
 from cogs.memory.rerankers.packed_text import PromptTokenizer, PromptTokens, PromptWriter
 from cogs.memory.rerankers.prefix_cache import PrefixCache
 
@@ -130,8 +132,20 @@ def make_scorer(
                 f"The reranker {spec.name} names the unknown attention {attention!r}; choose {' or '.join(STRATEGIES)}."
             )
         decoder = PackedDecoder(backbone, attention, give_away=give_away)
+        if decoder.device.type == "cuda":
+            return _graphed(decoder, attention, readout, options.batch_tokens)
         return PackedScorer(decoder, readout, options.batch_tokens)
     return SharedStateScorer(backbone, readout, options.batch_tokens)
+
+
+def _graphed(decoder: PackedDecoder, attention: Strategy | None, readout: Tensor, batch_tokens: int) -> Scorer:
+    """Return the scorer of a GPU: with what attends fastest there, and passes recorded as graphs."""
+    record = GraphRecorder()
+    chosen = attention or fastest(decoder, record)
+    if chosen in (None, "per_document"):
+        return PackedScorer(decoder, readout, batch_tokens)
+    decoder.attention = STRATEGIES[chosen]
+    return ShapedScorer(decoder, readout, batch_tokens, record)
 
 
 def torch_dtype(options: LoadOptions) -> torch.dtype:

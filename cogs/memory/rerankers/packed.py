@@ -8,15 +8,16 @@ score is read, and of the output head only the rows that make the score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogs.memory.rerankers.packed_attention import Attention, Spans, attention_for
+from cogs.memory.rerankers.packed_attention import Attention
 from cogs.memory.rerankers.packed_dense import DenseKernels, kernels_for
+from cogs.memory.rerankers.packed_kernels import STRATEGIES, Strategy, best_for
 from cogs.memory.rerankers.packed_ops import Norm, Rotation, norm_for, padded_rows
+from cogs.memory.rerankers.packed_spans import Spans
 from cogs.memory.rerankers.prefix_cache import KeyValues
 
 PACKABLE: Final = frozenset({"Qwen2Model", "Qwen3Model", "Qwen3VLTextModel"})
@@ -35,7 +36,7 @@ class PackedDecoder:
 
     Args:
         backbone: the decoder without its head, as :func:`can_pack` accepts it.
-        attention: how documents attend; by default what measured best on the device.
+        attention: how documents attend; by default what suits the device.
         give_away: whether the decoder may take the backbone's weights where that is faster; the backbone cannot be
             called any more then. By default they are used in place.
     """
@@ -43,7 +44,7 @@ class PackedDecoder:
     def __init__(
         self,
         backbone: nn.Module,
-        attention: Literal["per_document", "padded"] | None = None,
+        attention: Strategy | None = None,
         *,
         give_away: bool = False,
     ) -> None:
@@ -51,13 +52,14 @@ class PackedDecoder:
             raise ValueError(f"{type(backbone).__name__} cannot be packed")
         parts: Any = backbone
         self._embed: nn.Module = parts.embed_tokens
+        self.vocabulary = int(parts.embed_tokens.num_embeddings)
         self._rotary: nn.Module = parts.rotary_emb
         self._final_norm: Any = parts.norm
         self.device: torch.device = next(backbone.parameters()).device
         kernels = kernels_for(backbone, give_away=give_away)
         last = len(parts.layers) - 1
         self._layers = [_Layer(layer, number == last, kernels) for number, layer in enumerate(parts.layers)]
-        self._attention: Attention = attention_for(self.device.type, attention)
+        self.attention: type[Attention] = STRATEGIES[attention or best_for(self.device.type)]
         self._norm: Norm = norm_for(self.device.type)
 
     @torch.inference_mode()
@@ -80,14 +82,19 @@ class PackedDecoder:
         shared = known + len(head)
         if not shared or not all(tails):
             raise ValueError("a packed pass needs a shared beginning and no empty document")
-        spans = Spans.of(len(head), [len(tail) for tail in tails], shared, self.device)
-        tokens = [*head, *(token for tail in tails for token in tail)]
-        positions = torch.cat(
-            [torch.arange(known, shared), *(torch.arange(shared, shared + len(tail)) for tail in tails)]
-        )
-        padding = padded_rows(len(tokens)) - len(tokens)  # at the end, where no document looks
-        ids = F.pad(torch.tensor(tokens), (0, padding)).to(self.device)
-        positions = F.pad(positions, (0, padding)).to(self.device)
+        lengths = [len(tail) for tail in tails]
+        spans = Spans.exactly(known, len(head), lengths, padded_rows(len(head) + sum(lengths)))
+        ids, positions = spans.rows(head, tails).to(self.device), spans.positions().to(self.device)
+        return self.compute(ids, positions, past, self.attention(spans, self.device))
+
+    @torch.inference_mode()
+    def compute(
+        self, ids: Tensor, positions: Tensor, past: KeyValues | None, attention: Attention
+    ) -> tuple[Tensor, KeyValues]:
+        """Compute rows of tokens, all on the device; returns as :meth:`forward` does.
+
+        Nothing here depends on what the tensors hold or asks the device for it.
+        """
         hidden: Tensor = self._embed(ids)
         cos, sin = self._rotary(hidden[None], positions[None])
         rotation = Rotation(cos[0], sin[0])
@@ -95,7 +102,7 @@ class PackedDecoder:
         values: list[Tensor] = []
         for number, layer in enumerate(self._layers):
             before = None if past is None else (past.keys[number], past.values[number])
-            hidden, key, value = layer.forward(hidden, rotation, before, spans, self._attention, self._norm)
+            hidden, key, value = layer.forward(hidden, rotation, before, attention, self._norm)
             keys.append(key)
             values.append(value)
         return self._norm(hidden, self._final_norm), KeyValues(tuple(keys), tuple(values))
@@ -129,7 +136,6 @@ class _Layer:
         hidden: Tensor,
         rotation: Rotation,
         before: tuple[Tensor, Tensor] | None,
-        spans: Spans,
         attention: Attention,
         norm: Norm,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,25 +143,25 @@ class _Layer:
 
         Hidden states are (tokens, hidden size); the final layer returns those of each document's last token.
         """
-        final = self._final
+        final, head = self._final, attention.spans.shape.head
         normed = norm(hidden, self._norms[0])
         if final:
             # Only keys and values of the other tokens matter any more.
             key, value = torch.split(self._key_value(normed), self._widths[1:], dim=-1)
-            query = self._query(normed[spans.last])
-            hidden = hidden[spans.last]
+            query = self._query(normed[attention.last])
+            hidden = hidden[attention.last]
         else:
             query, key, value = torch.split(self._query_key_value(normed), self._widths, dim=-1)
         size = self._head_size
         query, key, value = (part.view(len(part), part.shape[1] // size, size) for part in (query, key, value))
         query_norm, key_norm = self._head_norms
-        query = (rotation.at(spans.last) if final else rotation).apply(query, query_norm, self._scale)
+        query = (rotation.at(attention.last) if final else rotation).apply(query, query_norm, self._scale)
         key = rotation.apply(key, key_norm)
-        shared_key, shared_value = key[: spans.head].transpose(0, 1), value[: spans.head].transpose(0, 1)
+        shared_key, shared_value = key[:head].transpose(0, 1), value[:head].transpose(0, 1)
         if before is not None:
-            shared_key = torch.cat([before[0], shared_key], dim=1) if spans.head else before[0]
-            shared_value = torch.cat([before[1], shared_value], dim=1) if spans.head else before[1]
-        attended = attention(query, key, value, shared_key, shared_value, spans, final)
+            shared_key = torch.cat([before[0], shared_key], dim=1) if head else before[0]
+            shared_value = torch.cat([before[1], shared_value], dim=1) if head else before[1]
+        attended = attention.attend(query, key, value, shared_key, shared_value, final=final)
         hidden = self._out(attended.flatten(-2), hidden)
         hidden = self._down(self._gated(norm(hidden, self._norms[1])), hidden)
         return hidden, shared_key.contiguous(), shared_value.contiguous()

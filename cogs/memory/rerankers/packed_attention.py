@@ -2,80 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final, Literal
+from abc import ABC, abstractmethod
+from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cogs.memory.rerankers.packed_spans import Spans
 
-@dataclass(frozen=True, slots=True)
-class Padding:
-    """A rectangle of (documents, longest) places in a packed row; a padded place repeats the document's last token.
 
-    ``real`` are the flat places in the rectangle that are no padding, in the row's order; ``seen`` is the mask of a
-    last token, of shape (documents, 1, 1, shared + longest).
+class Attention(ABC):
+    """A way of attending in one packed pass; made once for all layers.
+
+    ``last`` are the rows of the documents' last tokens.
     """
 
-    places: Tensor
-    real: Tensor
-    seen: Tensor
+    def __init__(self, spans: Spans, device: torch.device) -> None:
+        self.spans = spans
+        self.last = torch.tensor(spans.lasts, dtype=torch.long, device=device)
 
+    @property
+    @abstractmethod
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All on the device that depends on what lies in the pass beyond its shape: another pass of the same shape
+        needs other contents in them and nothing else."""
 
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """Where things lie in a packed row; made once for all layers.
+    @abstractmethod
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, shared_key: Tensor, shared_value: Tensor, *, final: bool
+    ) -> Tensor:
+        """Return what each row attends to; queries come scaled.
 
-    ``head`` is the number of its first tokens that all documents share; ``documents`` are (start, end) of each
-    document; ``alike`` are (first, end) of runs of documents of one length; ``shared`` counts every shared token, those
-    before the row included; ``last`` are the places of the documents' last tokens; ``mask`` is the causal mask of the
-    longest document after the shared tokens, of shape (longest, shared + longest), true where a token may look, and
-    ``head_mask`` that of the head, (head, shared). ``padding`` is how the documents lie in a padded rectangle.
-    """
-
-    head: int
-    documents: tuple[tuple[int, int], ...]
-    alike: tuple[tuple[int, int], ...]
-    shared: int
-    last: Tensor
-    mask: Tensor
-    head_mask: Tensor
-    padding: Padding
-
-    @classmethod
-    def of(cls, head: int, lengths: Sequence[int], shared: int, device: torch.device) -> Spans:
-        """Lay out ``head`` shared tokens and documents of these ``lengths``."""
-        documents = []
-        start = head
-        for length in lengths:
-            documents.append((start, start + length))
-            start += length
-        edges = [n for n in range(1, len(lengths)) if lengths[n] != lengths[n - 1]]
-        alike = tuple(pairwise([0, *edges, len(lengths)])) if lengths else ()
-        last = torch.tensor([end - 1 for _, end in documents], dtype=torch.long, device=device)
-        longest = max(lengths, default=0)
-        mask = torch.ones(longest, shared + longest, dtype=torch.bool, device=device).tril(shared)
-        head_mask = torch.ones(head, shared, dtype=torch.bool, device=device).tril(shared - head)
-        starts = torch.tensor([start for start, _ in documents], dtype=torch.long, device=device)
-        offsets = torch.arange(longest, device=device)
-        real = offsets <= (last - starts)[:, None]
-        padding = Padding(
-            places=torch.minimum(starts[:, None] + offsets, last[:, None]),
-            real=real.flatten().nonzero()[:, 0],
-            seen=F.pad(real, (shared, 0), value=True)[:, None, None],
-        )
-        return cls(head, tuple(documents), alike, shared, last, mask, head_mask, padding)
-
-
-Attention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Spans, bool], Tensor]
-"""``(query, key, value, shared_key, shared_value, spans, final) → attended``; queries come scaled.
-
-Query, key, value and the result are (tokens, heads, head size), the shared keys and values (heads, tokens, head size);
-with ``final``, query and result have one row per document: that of its last token.
-"""
+        Query, key, value and the result are (rows, heads, head size), the shared keys and values (heads, places, head
+        size); with ``final``, query and result have one row per document: that of its last token. Rows of padding
+        may get anything.
+        """
 
 
 def _fold(query: Tensor, key_heads: int) -> Tensor:
@@ -133,68 +95,109 @@ def _attend_on_processor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor
     return _unfold(attended.view(documents, key_heads, *attended.shape[1:]), heads)
 
 
-def per_document(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    shared_key: Tensor,
-    shared_value: Tensor,
-    spans: Spans,
-    final: bool,
-) -> Tensor:
-    """One call for each length of documents: best on a processor, where no work is wasted on what is masked."""
-    attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
-    if spans.head and not final:
-        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask)
-    for first, stop in spans.alike:
-        count, start, end = stop - first, spans.documents[first][0], spans.documents[stop - 1][1]
-        length = (end - start) // count
-        apart = (count, length, -1, query.shape[-1])
+def head_mask(spans: Spans) -> Tensor:
+    """Return where the shared rows may look, of shape (head, shared), on the CPU."""
+    return torch.ones(spans.shape.head, spans.shared, dtype=torch.bool).tril(spans.known)
+
+
+def tail_mask(spans: Spans) -> Tensor:
+    """Return where the longest document's rows may look, of shape (longest, shared + longest), on the CPU."""
+    longest = spans.shape.longest
+    mask = torch.ones(longest, spans.shared + longest, dtype=torch.bool).tril(spans.shared)
+    mask[:, : spans.shared] &= spans.visible()
+    return mask
+
+
+class PerDocument(Attention):
+    """One call for each length of documents: best on a processor, where no work is wasted on what is masked.
+
+    Its calls depend on the lengths, so it has no shape but the exact one.
+    """
+
+    def __init__(self, spans: Spans, device: torch.device) -> None:
+        super().__init__(spans, device)
+        self._edges = [*spans.starts, spans.shape.head + sum(spans.lengths)]
+        self._head_mask = head_mask(spans).to(device)
+        self._tail_mask = tail_mask(spans).to(device)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """See :class:`Attention`."""
+        return (self.last, self._head_mask, self._tail_mask)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, shared_key: Tensor, shared_value: Tensor, *, final: bool
+    ) -> Tensor:
+        """See :class:`Attention`."""
+        head, shared = self.spans.shape.head, self.spans.shared
+        attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
+        if head and not final:
+            attended[:head] = _attend(query[:head], shared_key, shared_value, self._head_mask)
+        for first, stop in self.spans.alike:
+            count, start, end = stop - first, self._edges[first], self._edges[stop]
+            length = (end - start) // count
+            apart = (count, length, -1, query.shape[-1])
+            keys, values = (
+                torch.cat([before.expand(count, -1, -1, -1), own[start:end].view(apart).transpose(1, 2)], dim=2)
+                for before, own in ((shared_key, key), (shared_value, value))
+            )
+            if final:
+                attended[first:stop] = _attend_on_processor(query[first:stop, None], keys, values, None)[:, 0]
+            else:
+                mask = self._tail_mask[:length, : shared + length]
+                found = _attend_on_processor(query[start:end].view(apart), keys, values, mask)
+                attended[start:end] = found.flatten(0, 1)
+        return attended
+
+
+class Padded(Attention):
+    """One call for all documents, padded for the attention alone: few kernels, where starting one costs much.
+
+    ``_places`` are the rows of a rectangle of (documents, longest), in which a padded place repeats the document's last
+    token; ``_back`` tells of each row after the head where it lies there; ``_seen`` is the mask of last tokens, of
+    shape (documents, 1, 1, shared + longest).
+    """
+
+    def __init__(self, spans: Spans, device: torch.device) -> None:
+        super().__init__(spans, device)
+        shape = spans.shape
+        lasts = torch.tensor(spans.lasts, dtype=torch.long)
+        missing = shape.documents - len(spans.lengths)
+        # A document that is padding holds one token: the last.
+        starts = torch.cat([torch.tensor(spans.starts, dtype=torch.long), lasts[len(lasts) - missing :]])
+        offsets = torch.arange(shape.longest)
+        real = offsets <= (lasts - starts)[:, None]
+        held = real.clone()
+        held[len(spans.lengths) :] = False
+        flat = held.flatten().nonzero()[:, 0]
+        seen = torch.cat([spans.visible().expand(shape.documents, -1), real], dim=1)
+        self._head_mask = head_mask(spans).to(device)
+        self._tail_mask = tail_mask(spans).to(device)
+        self._places = torch.minimum(starts[:, None] + offsets, lasts[:, None]).to(device)
+        self._back = F.pad(flat, (0, shape.rows - shape.head - len(flat))).to(device)
+        self._seen = seen[:, None, None].to(device)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """See :class:`Attention`."""
+        return (self.last, self._head_mask, self._tail_mask, self._places, self._back, self._seen)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, shared_key: Tensor, shared_value: Tensor, *, final: bool
+    ) -> Tensor:
+        """See :class:`Attention`."""
+        head, count = self.spans.shape.head, self.spans.shape.documents
+        parts = []
+        if head and not final:
+            parts.append(_attend(query[:head], shared_key, shared_value, self._head_mask))
+        if not count:
+            return F.pad(parts[0], (0, 0, 0, 0, 0, len(query) - head)) if parts else query
         keys, values = (
-            torch.cat([shared.expand(count, -1, -1, -1), own[start:end].view(apart).transpose(1, 2)], dim=2)
-            for shared, own in ((shared_key, key), (shared_value, value))
+            torch.cat([before.expand(count, -1, -1, -1), own[self._places].transpose(1, 2)], dim=2)
+            for before, own in ((shared_key, key), (shared_value, value))
         )
         if final:
-            attended[first:stop] = _attend_on_processor(query[first:stop, None], keys, values, None)[:, 0]
-        else:
-            mask = spans.mask[:length, : spans.shared + length]
-            found = _attend_on_processor(query[start:end].view(apart), keys, values, mask)
-            attended[start:end] = found.flatten(0, 1)
-    return attended
-
-
-def padded(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    shared_key: Tensor,
-    shared_value: Tensor,
-    spans: Spans,
-    final: bool,
-) -> Tensor:
-    """One call for all documents, padded for the attention alone: best where starting a kernel costs much."""
-    attended = torch.zeros_like(query)  # rows of padding at the end stay what they are
-    if spans.head and not final:
-        attended[: spans.head] = _attend(query[: spans.head], shared_key, shared_value, spans.head_mask)
-    if not spans.documents:
-        return attended
-    padding = spans.padding
-    count = len(spans.documents)
-    keys = torch.cat([shared_key.expand(count, -1, -1, -1), key[padding.places].transpose(1, 2)], dim=2)
-    values = torch.cat([shared_value.expand(count, -1, -1, -1), value[padding.places].transpose(1, 2)], dim=2)
-    if final:
-        return _attend(query[:, None], keys, values, padding.seen)[:, 0]
-    # Causality alone keeps real queries off the padding, which comes after them.
-    result = _attend(query[padding.places], keys, values, spans.mask)
-    attended[spans.head : spans.head + len(padding.real)] = result.flatten(0, 1)[padding.real]
-    return attended
-
-
-STRATEGIES: Final[Mapping[str, Attention]] = {"per_document": per_document, "padded": padded}
-BEST: Final[Mapping[str, str]] = {"cpu": "per_document"}
-"""What measured best by kind of device; ``padded`` elsewhere."""
-
-
-def attention_for(device_type: str, name: Literal["per_document", "padded"] | None = None) -> Attention:
-    """Return the attention called ``name``, or what measured best on this kind of device."""
-    return STRATEGIES[name or BEST.get(device_type, "padded")]
+            return _attend(query[:, None], keys, values, self._seen)[:, 0]
+        # Causality alone keeps real queries off the padding, which comes after them.
+        found = _attend(query[self._places], keys, values, self._tail_mask)
+        return torch.cat([*parts, found.flatten(0, 1)[self._back]])
