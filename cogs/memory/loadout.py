@@ -10,7 +10,7 @@ from cogs.memory.attachments import ImageStore
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.errors import MnemeError, ProfileError
 from cogs.memory.indexes import GuildIndexes
-from cogs.memory.profiles import MemoryProfile
+from cogs.memory.profiles import MemoryProfile, keeping_to_memory
 from cogs.memory.repository import Repository
 from cogs.memory.reranker_service import RerankerService, ScoreCache
 from cogs.memory.rerankers.base import RerankerSpec, RerankerUnavailable
@@ -75,6 +75,10 @@ class LoadoutFactory:
         Raises:
             ProfileError: a model failed to load; the sentence says which and why.
         """
+        with keeping_to_memory(profile):
+            return self._load(profile, worker, tolerate_reranker)
+
+    def _load(self, profile: MemoryProfile, worker: DeviceWorker, tolerate_reranker: bool) -> Loadout:
         images = ImageStore(self.data_dir / "attachments", self.repository)
         options = replace(
             profile.load_options(self.models_dir),

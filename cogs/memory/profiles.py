@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +22,10 @@ GB = 1024**3
 
 
 class Needs(BaseModel):
-    """What a machine must have; ``memory_gb`` is of the GPU for ``cuda``, of the machine otherwise."""
+    """What a machine must have; ``memory_gb`` is of the GPU for ``cuda``, of the machine otherwise.
+
+    Of a GPU no more than that is taken, however much it has: others may live there too.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -90,6 +95,26 @@ def load_profiles(path: Path) -> dict[str, MemoryProfile]:
     if not profiles:
         raise ProfileError(f"{path} holds no profile.")
     return profiles
+
+
+@contextmanager
+def keeping_to_memory(profile: MemoryProfile) -> Iterator[None]:
+    """Let PyTorch take no more of the GPU than the profile says, from here on; as before if what is done here fails.
+
+    What needs more runs out of memory, as it would on a GPU of that size.
+    """
+    if profile.device != "cuda":
+        yield
+        return
+    before, loaded = torch.cuda.get_per_process_memory_fraction(0), False
+    total = torch.cuda.get_device_properties(0).total_memory / GB
+    torch.cuda.set_per_process_memory_fraction(min(1.0, profile.needs.memory_gb / total), 0)
+    try:
+        yield
+        loaded = True
+    finally:
+        if not loaded:
+            torch.cuda.set_per_process_memory_fraction(before, 0)
 
 
 class Machine(BaseModel):

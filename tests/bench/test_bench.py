@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bot import app
-from cogs.memory.bench import chatter, rerank, vectors
-from cogs.memory.bench.measure import BenchError, PathPlan, interleave, peak_rss_mb
+from cogs.memory.bench import chatter, rerank, rerank_paths, vectors
+from cogs.memory.bench.measure import BenchError, PathFigures, PathPlan, interleave, peak_memory
 from cogs.memory.bench.report import Bench, Series, Target
 
 FIGURES = {"seconds", "ratio", "max_difference", "peak_rss_mb"}
@@ -37,7 +37,7 @@ def bench(name: str, *arguments: str) -> tuple[dict[str, dict[str, Any]], dict[s
 def test_rerank_is_exact_in_float32_and_near_in_less() -> None:
     families = [part for family in ("qwen3", "lycheemem", "minilm-l6") for part in ("--family", family)]
     paths, whole = bench("rerank", "--tiny", "--candidates", "6", "--no-memory", *families)
-    assert set(paths) == {plan.name for plan in rerank.PLANS if not plan.name.startswith("minilm-l12")}
+    assert set(paths) == {plan.name for plan in rerank_paths.PLANS if not plan.name.startswith("minilm-l12")}
     for name in ("qwen3: mneme float32", "lycheemem: mneme float32", "minilm-l6: mneme onnx float32"):
         assert paths[name]["max_difference"] <= 1e-4
         assert paths[name]["order_agreement"] == 1.0
@@ -53,7 +53,7 @@ def test_the_peer_reads_the_same_prompt_as_the_card(tmp_path: Path) -> None:
     rerank.write_checkpoints(config, ["qwen3"])
     # CrossEncoder loads in the precision of its name; in float32 nothing but the prompt could make a difference.
     peer = rerank.build("qwen3: CrossEncoder float32", config)()
-    card = rerank.build(rerank.PUBLISHED_32, config)()
+    card = rerank.build(rerank_paths.PUBLISHED_32, config)()
     assert np.abs(peer - card).max() <= 1e-5
     assert np.ptp(card) > 1e-4
 
@@ -108,16 +108,25 @@ def test_soak_through_discord_loses_nothing() -> None:
 
 def test_memory_is_of_the_path_alone(tmp_path: Path) -> None:
     config = {"messages": 20_000, "dim": 384, "folder": str(tmp_path), "threads": 1}
-    small, imports = peak_rss_mb("cogs.memory.bench.search", "1 %: mneme flat-int8", config)
-    large, _ = peak_rss_mb("cogs.memory.bench.search", "1 %: numpy float32", config)
-    assert imports < small < large
+    small = peak_memory("cogs.memory.bench.search", "1 %: mneme flat-int8", config)
+    large = peak_memory("cogs.memory.bench.search", "1 %: numpy float32", config)
+    assert small.imports < small.rss < large.rss
+    assert small.gpu is None or small.gpu >= 0
 
 
 def test_a_path_that_fails_is_named() -> None:
     with pytest.raises(BenchError, match="all: nonsense"):
-        peak_rss_mb(
+        peak_memory(
             "cogs.memory.bench.search", "all: nonsense", {"messages": 100, "dim": 8, "folder": "/", "threads": 1}
         )
+
+
+def test_an_unknown_device_is_refused_and_so_is_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for device, sentence in (("tpu", "choose cpu or cuda"), ("cuda", "no NVIDIA GPU here")):
+        result = CliRunner().invoke(app, ["bench", "rerank", "--device", device])
+        assert isinstance(result.exception, BenchError)
+        assert sentence in str(result.exception)
 
 
 def test_an_unknown_family_is_refused() -> None:
@@ -176,3 +185,15 @@ def test_a_report_is_written_whole(tmp_path: Path) -> None:
     assert "demo-size.png" in page
     assert (tmp_path / "demo-size.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "demo.json").read_text(encoding="utf-8"))["command"] == "python bot.py bench demo"
+
+
+def test_a_gpus_targets_are_judged_by_its_own_figures() -> None:
+    found = Bench("rerank", {}, {})
+    assert rerank_paths.on_gpu(found, {}) == []
+    names = (rerank_paths.PUBLISHED_16, rerank_paths.PACKED_16)
+    for name, seconds in zip(names, (0.3, 0.05), strict=True):
+        found.paths[name] = PathFigures(seconds, (seconds, seconds), 0.3 / seconds, (1, 1))
+    ratios = {(rerank_paths.PACKED_16, rerank_paths.PUBLISHED_16): 6.0}
+    assert [target.met for target in rerank_paths.on_gpu(found, ratios)] == [False, True]
+    found.facts["long_matrix_share"] = 0.5
+    assert [target.met for target in rerank_paths.on_gpu(found, ratios)] == [False, True, True]

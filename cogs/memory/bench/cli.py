@@ -85,6 +85,7 @@ def rerank(
     family: Annotated[list[str] | None, typer.Option(help="qwen3, lycheemem, minilm-l6, minilm-l12; all.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Narrow layers: shows exactness, not speed.")] = False,
     published_batch: Annotated[int, typer.Option(min=1, help="Documents of a batch of the cards' code.")] = 16,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     sweep: SweepOption = True,
     rounds: RoundsOption = None,
     threads: ThreadsOption = None,
@@ -92,10 +93,16 @@ def rerank(
 ) -> None:
     """The cards' code, sentence-transformers' CrossEncoder and Mneme's paths, on random weights of the right shape."""
     used = _prepare(threads)
+    import torch
+
     from cogs.memory.bench import rerank as bench
     from cogs.memory.bench.measure import BenchError
 
-    families = tuple(family or bench.FAMILIES)
+    if device not in ("cpu", "cuda"):
+        raise BenchError(f"There is no device {device!r}; choose cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("There is no NVIDIA GPU here, or this PyTorch was built without CUDA.")
+    families = tuple(family or (bench.FAMILIES if device == "cpu" else bench.GPU_FAMILIES))
     if unknown := set(families) - set(bench.FAMILIES):
         raise BenchError(f"There is no family {min(unknown)!r}; choose among {', '.join(bench.FAMILIES)}.")
     config = bench.settings(
@@ -105,6 +112,7 @@ def rerank(
         threads=used,
         size="tiny" if tiny else "full",
         published_batch=published_batch,
+        device=device,
     )
     found = bench.run(
         config,

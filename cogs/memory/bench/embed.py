@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogs.memory.bench import chatter
-from cogs.memory.bench.measure import Config, PathPlan, interleave, machine, peak_rss_mb
+from cogs.memory.bench.measure import Config, PathPlan, interleave, machine, peak_memory
 from cogs.memory.bench.report import Bench, Series, Target
 from cogs.memory.embedding_onnx import cached_graph
 from cogs.memory.embedding_openvino import OpenVinoEncoder
@@ -72,7 +72,7 @@ def run(messages: int, rounds: int, threads: int, *, sweep: tuple[int, ...] = ()
             figures.max_difference = max(0.0, float(1 - cosines.min()))
             figures.facts["messages_per_second"] = round(messages / figures.seconds)
             if memory:
-                figures.peak_rss_mb, figures.facts["imports_rss_mb"] = peak_rss_mb(__name__, name, config)
+                figures.note_memory(peak_memory(__name__, name, config))
         lines: dict[str, list[float | None]] = {plan.name: [] for plan in PLANS}
         for count in sweep:
             runs = {plan.name: build(plan.name, {**config, "messages": count}) for plan in PLANS}

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cogs.memory import repository as repository_module
 from cogs.memory.bench import chatter
-from cogs.memory.bench.measure import Config, PathFigures, Run, machine, peak_rss_mb
+from cogs.memory.bench.measure import Config, PathFigures, Run, machine, peak_memory
 from cogs.memory.bench.report import Bench, Target
 from cogs.memory.embedding_service import MINILM, verified_folder
 from cogs.memory.service import MemoryService
@@ -166,7 +166,7 @@ def run(messages: int, threads: int, *, memory: bool = True, say: Callable[[str]
         figures.facts["messages_per_second"] = round(messages / figures.seconds, 1)
         if memory:
             say(f"memory: {name}")
-            figures.peak_rss_mb, figures.facts["imports_rss_mb"] = peak_rss_mb(__name__, name, config)
+            figures.note_memory(peak_memory(__name__, name, config))
     # With one thread its own processor time tells what a stage costs; with several, only the clock can.
     times = watch.cpu if threads == 1 else watch.wall
     total = sum(times.values())

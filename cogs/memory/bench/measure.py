@@ -51,6 +51,15 @@ class PathPlan:
     dtype: Dtype | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most memory that a process held, what its imports alone took, and what it held on a GPU, all in MiB."""
+
+    rss: float
+    imports: float
+    gpu: float | None = None
+
+
 @dataclass
 class PathFigures:
     """What was measured of one path; times in seconds, memory in MiB, ``matrix_share`` in [0, 1].
@@ -67,6 +76,12 @@ class PathFigures:
     matrix_share: float | None = None
     cpu_ratio: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def note_memory(self, peak: Peak) -> None:
+        """Keep what the path's own process held."""
+        self.peak_rss_mb, self.facts["imports_rss_mb"] = peak.rss, peak.imports
+        if peak.gpu is not None:
+            self.facts["peak_gpu_mb"] = peak.gpu
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures under the names that ``--json`` prints."""
@@ -94,7 +109,7 @@ class Timings:
     rates: dict[Dtype, list[float]]
     results: dict[str, Any]
 
-    def figures(self, plan: PathPlan, operations: float | None = None) -> PathFigures:
+    def figures(self, plan: PathPlan, operations: float | None = None, device: str = "cpu") -> PathFigures:
         """Return a path's figures. ``operations`` is the least that the task takes, for the share of the rate."""
         own, base = self.seconds[plan.name], self.seconds[plan.baseline]
         rounds = min(len(own), len(base))
@@ -103,8 +118,8 @@ class Timings:
         if operations is not None and plan.dtype in self.rates:
             rates = self.rates[plan.dtype]
             # In processor time: what other programs take of the clock is no fault of the path.
-            cpu, threads = self.cpu[plan.name], torch.get_num_threads()
-            share = statistics.median(operations * threads / (rates[i % len(rates)] * s) for i, s in enumerate(cpu))
+            times, threads = (self.cpu[plan.name], torch.get_num_threads()) if device == "cpu" else (own, 1)
+            share = statistics.median(operations * threads / (rates[i % len(rates)] * s) for i, s in enumerate(times))
         return PathFigures(
             seconds=statistics.median(own),
             spread=(min(own), max(own)),
@@ -127,18 +142,20 @@ def interleave(
     *,
     rates: Sequence[Dtype] = (),
     warm_up: bool = True,
+    device: str = "cpu",
     say: Callable[[str], None] = lambda _: None,
 ) -> Timings:
     """Run every path once in each round, the order turned round every time, and keep the last results.
 
-    A first, untimed turn warms caches and compiled kernels.
+    A first, untimed turn warms caches and compiled kernels. What is run has to wait for its ``device``; the matrix rate
+    is that device's.
     """
     names = list(runs)
     timings = Timings({name: [] for name in names}, {name: [] for name in names}, {dtype: [] for dtype in rates}, {})
     for number in range(-1 if warm_up else 0, rounds):
         if number >= 0:
             for dtype in rates:
-                timings.rates[dtype].append(matrix_rate(dtype))
+                timings.rates[dtype].append(matrix_rate(dtype, device=device))
         for name in names if number % 2 == 0 else reversed(names):
             gc.collect()
             cpu, start = time.process_time(), time.perf_counter()
@@ -152,39 +169,47 @@ def interleave(
 
 
 @torch.inference_mode()
-def matrix_rate(dtype: Dtype, seconds: float = 0.25) -> float:
-    """Return the machine's rate of dense products in operations a second, at a reranker's shapes.
+def matrix_rate(dtype: Dtype, seconds: float = 0.25, device: str = "cpu") -> float:
+    """Return the machine's rate of dense products in operations a second.
 
-    The best of several runs of (1024, 1024) × (1024, 3072): what the dense layers could reach at most.
+    The best of several runs: what the dense layers could reach at most. On a processor of (1024, 1024) × (1024, 3072),
+    a reranker's shapes; on a GPU of (8192, 4096) × (4096, 4096), which fill it.
     """
-    shape = (1024, 1024, 3072)
+    shape = (1024, 1024, 3072) if device == "cpu" else (8192, 4096, 4096)
     if dtype == "int8":
-        left = torch.randint(-127, 127, (shape[0], shape[1]), dtype=torch.int8)
-        right = torch.randint(-127, 127, (shape[2], shape[1]), dtype=torch.int8).t()
+        left = torch.randint(-127, 127, (shape[0], shape[1]), dtype=torch.int8, device=device)
+        right = torch.randint(-127, 127, (shape[2], shape[1]), dtype=torch.int8, device=device).t()
 
         def product() -> None:
             torch._int_mm(left, right)
     else:
         precision = torch.float32 if dtype == "float32" else torch.bfloat16
-        a, b = torch.randn(shape[0], shape[1]).to(precision), torch.randn(shape[2], shape[1]).to(precision)
+        a = torch.randn(shape[0], shape[1], device=device).to(precision)
+        b = torch.randn(shape[2], shape[1], device=device).to(precision)
 
         def product() -> None:
             torch.nn.functional.linear(a, b)
 
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     product()
+    wait()
     best = math.inf
     end = time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
         product()
+        wait()
         now = time.perf_counter()
         best = min(best, now - start)
         if now >= end:
             return 2.0 * shape[0] * shape[1] * shape[2] / best
 
 
-def peak_rss_mb(module: str, path: str, config: Config) -> tuple[float, float]:
-    """Run a path once in a process of its own; return its peak and what the imports alone took, in MiB.
+def peak_memory(module: str, path: str, config: Config) -> Peak:
+    """Run a path once in a process of its own and return its peaks.
 
     Raises:
         BenchError: the process failed; the sentence holds its last line.
@@ -201,7 +226,7 @@ def peak_rss_mb(module: str, path: str, config: Config) -> tuple[float, float]:
     if done.returncode:
         raise BenchError(f"The path {path} failed in its own process: {(done.stderr.strip() or '?').splitlines()[-1]}")
     figures = json.loads(done.stdout.splitlines()[-1])
-    return float(figures["peak"]), float(figures["imports"])
+    return Peak(**figures)
 
 
 def own_peak_mb() -> float:
@@ -222,7 +247,9 @@ def own_peak_mb() -> float:
 
 def machine() -> dict[str, Any]:
     """Return what the figures were measured on; the load says whether the machine was shared."""
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
+        **gpu,
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -251,7 +278,8 @@ def _child() -> None:
     torch.set_num_threads(int(task["config"].get("threads") or torch.get_num_threads()))
     imports = own_peak_mb()
     module.build(task["path"], task["config"])()
-    print(json.dumps({"peak": own_peak_mb(), "imports": imports}))
+    gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+    print(json.dumps({"rss": own_peak_mb(), "imports": imports, "gpu": gpu}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from cogs.memory.bench import chatter
-from cogs.memory.bench.measure import Config, PathFigures, PathPlan, Run, interleave, machine, peak_rss_mb
+from cogs.memory.bench.measure import Config, PathFigures, PathPlan, Run, interleave, machine, peak_memory
 from cogs.memory.bench.report import Bench, Series, Target
 from cogs.memory.bench.vectors import Rows, Vectors, rows
 from cogs.memory.database import create_engine, migrate
@@ -119,7 +119,7 @@ def run(
             for name, figures in bench.paths.items():
                 if name.startswith("all"):
                     say(f"memory: {name}")
-                    figures.peak_rss_mb, figures.facts["imports_rss_mb"] = peak_rss_mb(__name__, name, config)
+                    figures.note_memory(peak_memory(__name__, name, config))
         if database:
             say(f"writing {messages:,} messages and vectors into a database")
             _measure_database(bench, data, folder, rounds)
