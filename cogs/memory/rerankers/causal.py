@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -132,20 +132,28 @@ def make_scorer(
                 f"The reranker {spec.name} names the unknown attention {attention!r}; choose {' or '.join(STRATEGIES)}."
             )
         decoder = PackedDecoder(backbone, attention, give_away=give_away)
-        if decoder.device.type == "cuda":
-            return _graphed(decoder, attention, readout, options.batch_tokens)
-        return PackedScorer(decoder, readout, options.batch_tokens)
+        scorer = SCORERS.get(decoder.device.type, _as_they_come)
+        return scorer(decoder, attention, readout, options.batch_tokens)
     return SharedStateScorer(backbone, readout, options.batch_tokens)
 
 
-def _graphed(decoder: PackedDecoder, attention: Strategy | None, readout: Tensor, batch_tokens: int) -> Scorer:
-    """Return the scorer of a GPU: with what attends fastest there, and passes recorded as graphs."""
+def _as_they_come(decoder: PackedDecoder, _: Strategy | None, readout: Tensor, batch_tokens: int) -> Scorer:
+    """Passes as they come, the decoder attending as it was made."""
+    return PackedScorer(decoder, readout, batch_tokens)
+
+
+def _recorded(decoder: PackedDecoder, attention: Strategy | None, readout: Tensor, batch_tokens: int) -> Scorer:
+    """Passes recorded as graphs, with what attends fastest on the GPU at hand."""
     record = GraphRecorder()
     chosen = attention or fastest(decoder, record)
     if chosen in (None, "per_document"):
         return PackedScorer(decoder, readout, batch_tokens)
     decoder.attention = STRATEGIES[chosen]
     return ShapedScorer(decoder, readout, batch_tokens, record)
+
+
+SCORERS: Final[Mapping[str, Callable[[PackedDecoder, Strategy | None, Tensor, int], Scorer]]] = {"cuda": _recorded}
+"""How passes run by kind of device; as they come elsewhere."""
 
 
 def torch_dtype(options: LoadOptions) -> torch.dtype:
