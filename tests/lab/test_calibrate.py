@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cogs.memory.errors import BadRequest
-from cogs.memory.lab.calibrate import WEIGHTS, Asked, choose, elsewhere, write
+from cogs.memory.lab.calibrate import USUAL_WORDS, WEIGHTS, Asked, choose, elsewhere, write
 from cogs.memory.lab.loaders import load_dataset
 from cogs.memory.lab.metrics import calibration
 from config.settings import PROJECT_DIR
@@ -121,6 +121,7 @@ def test_what_is_written_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
     write(tmp_path, choose({"a": questions(100, 6)}, 0.5), 256)
     now = json.loads((tmp_path / "mneme.json").read_text(encoding="utf-8"))
     assert now["prior_weight"] == 0.5
+    assert now["usual_words"] == USUAL_WORDS
     assert now["temperature"] > 1
     assert (now["max_length"], now["rendering"], now["model_sha256"]) == (256, "chat", "abc")
 

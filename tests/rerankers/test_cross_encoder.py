@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 from cogs.memory.embedding_onnx import sha256_of
 from cogs.memory.rerankers import cross_encoder, onnx_cross_encoder
-from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, RerankerUnavailable, Score
 from cogs.memory.rerankers.chat_text import NEAR_WORDS, PASSAGE_WORDS, PASSAGES, passages
 from cogs.memory.rerankers.onnx_cross_encoder import PairEncoder, longest_first
 from cogs.memory.rerankers.probabilities import Choice
@@ -237,6 +237,25 @@ def test_candidates_of_a_question_share_what_is_certain(shipped: Path) -> None:
     assert reranker.among([], []) == []
 
 
+def test_the_first_stage_weighs_more_among_long_messages(shipped: Path) -> None:
+    about = json.loads((shipped / "mneme.json").read_text())
+    about |= {"prior_weight": 0.5, "usual_words": 10, "choice": {"scale": 1.0, "nothing": 0.0}}
+    (shipped / "mneme.json").write_text(json.dumps(about))
+    reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
+    scores = [Score(0.5, 0.0), Score(0.5, 0.0)]
+
+    def odds(words: int) -> float:
+        """The log-odds of the better of two between each other, whose priors are 0.75 and 0.25."""
+        documents = [Document("word " * words, prior=prior) for prior in (0.75, 0.25)]
+        first, second = reranker.among(documents, scores)
+        return math.log(first.probability / second.probability)
+
+    usual = 0.5 * 2 * math.log(3)
+    assert odds(3) == odds(10) == pytest.approx(usual)
+    assert odds(20) == pytest.approx(2 * usual)
+    assert odds(30) == odds(500) == pytest.approx(3 * usual)
+
+
 def test_a_choice_of_huge_scores_neither_overflows_nor_forgets_the_rest() -> None:
     found = Choice(1.0, 0.0).probabilities([2000.0, 1999.0, -2000.0])
     assert found[0] == pytest.approx(1 / (1 + math.exp(-1)))
@@ -248,6 +267,7 @@ def test_a_choice_of_huge_scores_neither_overflows_nor_forgets_the_rest() -> Non
     ("about", "sentence"),
     [
         ({"rendering": "bare"}, "rendering"),
+        ({"rendering": "chat", "usual_words": 0}, "usual words"),
         ({"rendering": "chat", "choice": {"scale": 0, "nothing": 1}}, "choice"),
         ({"rendering": "chat", "choice": {"scale": 1}}, "choice"),
         ({"rendering": "chat", "choice": "no"}, "choice"),

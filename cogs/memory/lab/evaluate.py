@@ -56,11 +56,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the reranker saw of one message: its raw score, its probability, the first stage's, and the truth."""
+    """What the reranker saw of one message: its raw score, its probability, the first stage's, its words, the truth."""
 
     raw: float
     probability: float
     prior: float
+    words: int
     relevant: bool
 
 
@@ -287,6 +288,7 @@ def _note(run: Run, query: DatasetQuery, placed: Placed, result: RecallResult | 
             hit.raw_score or 0.0,
             hit.rerank_score,
             priors.get(hit.message.id, 0.0),
+            len(hit.message.content.split()),
             relevant.get(placed.names[hit.message.id], 0) > 0,
         )
         for hit in result.hits

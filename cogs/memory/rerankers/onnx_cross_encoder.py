@@ -7,7 +7,7 @@ The folder of format ``onnx-cross-encoder`` holds ``model.onnx``, ``tokenizer.js
 ``model_sha256`` may be given too, and is then checked. The probability is sigmoid((logit + prior_weight · log-odds of
 the prior + bias) / temperature), the prior being the first stage's probability; ``prior_weight`` is 0 where it is not
 given. ``"choice": {"scale": 1.0, "nothing": -2.0}`` makes probabilities of a question's candidates together, see
-:class:`Choice`.
+:class:`Choice`; the prior then weighs more where they have more than ``usual_words`` words, see :func:`growth`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cogs.memory.rerankers.base import (
 )
 from cogs.memory.rerankers.chat_text import RENDERING, passages, render_chat
 from cogs.memory.rerankers.files import load_tokenizer, read_json, require_folder
-from cogs.memory.rerankers.probabilities import Choice, log_odds
+from cogs.memory.rerankers.probabilities import Choice, growth, log_odds
 
 CPU_BATCH_TOKENS: Final = 256
 """Padded tokens of one run on a CPU: what it computes then stays in the cache (256 takes half as long as 512)."""
@@ -283,6 +283,7 @@ class PairReranker(Reranker):
         temperature: float = 1.0,
         bias: float = 0.0,
         prior_weight: float = 0.0,
+        usual_words: float | None = None,
         choice: Choice | None = None,
     ) -> None:
         super().__init__(spec)
@@ -292,6 +293,7 @@ class PairReranker(Reranker):
         self._render, self._split, self._logit = render, split, logit
         self._pool = ThreadPoolExecutor(scorer.workers, "pairs") if scorer.workers > 1 else None
         self._temperature, self._bias, self._prior_weight = temperature, bias, prior_weight
+        self._usual_words = usual_words
         self.uses_prior = prior_weight != 0.0
         self._choice = choice
 
@@ -325,12 +327,15 @@ class PairReranker(Reranker):
         """
         if self._choice is None or any(document.prior is None for document in documents):
             return list(scores)
-        numbers = [self._with_prior(score.raw, document) for score, document in zip(scores, documents, strict=True)]
+        more = growth([len(document.text.split()) for document in documents], self._usual_words)
+        numbers = [
+            self._with_prior(score.raw, document, more) for score, document in zip(scores, documents, strict=True)
+        ]
         found = self._choice.probabilities(numbers)
         return [replace(score, probability=one) for score, one in zip(scores, found, strict=True)]
 
-    def _with_prior(self, raw: float, document: Document) -> float:
-        return raw + self._prior_weight * log_odds(document.prior)
+    def _with_prior(self, raw: float, document: Document, more: float = 1.0) -> float:
+        return raw + more * self._prior_weight * log_odds(document.prior)
 
     def close(self) -> None:
         """Free the graph."""
@@ -363,6 +368,9 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
     temperature, bias = float(about.get("temperature", 1.0)), float(about.get("bias", 0.0))
     if not temperature > 0:
         raise RerankerUnavailable(f"The reranker {spec.name} states a temperature of {temperature}, which is not > 0.")
+    usual = about.get("usual_words")
+    if usual is not None and not float(usual) > 0:
+        raise RerankerUnavailable(f"The reranker {spec.name} states {usual!r} usual words, which is not > 0.")
     choice = Choice.of(about.get("choice"), spec.name)
     max_length = min(int(about.get("max_length", spec.max_length)), spec.max_length)
     scorer = OnnxPairScorer(graph, options.threads)
@@ -376,5 +384,6 @@ def load(spec: RerankerSpec, options: LoadOptions) -> PairReranker:
         temperature=temperature,
         bias=bias,
         prior_weight=float(about.get("prior_weight", 0.0)),
+        usual_words=None if usual is None else float(usual),
         choice=choice,
     )

@@ -10,6 +10,7 @@ from typing import Any, Final
 from cogs.memory.rerankers.base import RerankerUnavailable
 
 PRIOR_LEAST: Final = 1e-4
+GROWTH_AT_MOST: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,21 @@ class Choice:
         counts = [math.exp(exponent - top) for exponent in exponents]
         total = math.fsum(counts) + math.exp(self.nothing - top)
         return [count / total for count in counts]
+
+
+def growth(words: Sequence[int], usual: float | None) -> float:
+    """Return by how much the prior weighs more where messages are long: 1 to :data:`GROWTH_AT_MOST`.
+
+    A small reranker has learnt from lines and judges a page by a passage of it; the first stage reads all of it and
+    what stands beside it.
+
+    Args:
+        words: of each candidate of a question.
+        usual: up to so many words in the mean the weight is as it is; ``None`` lets it never grow.
+    """
+    if usual is None or not words:
+        return 1.0
+    return min(max(1.0, sum(words) / len(words) / usual), GROWTH_AT_MOST)
 
 
 def log_odds(prior: float | None) -> float:
