@@ -68,6 +68,7 @@ def test_few_candidates_and_many_are_right_as_often_as_is_said() -> None:
     found = choose(run, 0.0)
     assert found.choice.scale == pytest.approx(1 / 3, rel=0.1)
     assert max(found.held_out_ece.values()) < 0.05
+    assert 0 < found.held_out_ece_together <= max(found.held_out_ece.values())
     alone = np.concatenate([found.chosen.probability(row.logits, row.priors) for row in run["two"]])
     assert calibration(alone.tolist(), np.concatenate([row.hits for row in run["two"]]).tolist()).ece > 0.07
 

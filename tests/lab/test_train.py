@@ -30,7 +30,7 @@ PUBLISHED = ("hindsight", "lychee", "lycheemem", "memreranker", "prism", "querit
 
 
 def test_the_published_recipes_come_with_the_program() -> None:
-    assert {*PUBLISHED, "mneme-reranker-chat", "mneme-reranker-chat-wide"} <= set(recipe_names())
+    assert {*PUBLISHED, "mneme-reranker-chat", "mneme-reranker-chat-2"} <= set(recipe_names())
 
 
 def test_the_recipes_hold_what_their_publications_state() -> None:

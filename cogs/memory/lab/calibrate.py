@@ -79,8 +79,8 @@ class Calibrated:
 
     ``gains`` maps a weight to the mean gain of MAP over the first stage by set; ``held_out_gains`` is each set's gain
     at the weight that the other sets choose; ``held_out_ece`` each set's calibration error where only the other half
-    of the questions was fitted. ``unanswered`` is the mean of what the candidates of a question that has no answer get
-    together, by set; 0 would be right.
+    of the questions was fitted, ``held_out_ece_together`` that of all their messages together. ``unanswered`` is the
+    mean of what the candidates of a question that has no answer get together, by set; 0 would be right.
     """
 
     chosen: Calibration
@@ -88,6 +88,7 @@ class Calibrated:
     gains: Mapping[float, Mapping[str, float]]
     held_out_gains: Mapping[str, float]
     held_out_ece: Mapping[str, float]
+    held_out_ece_together: float
     unanswered: Mapping[str, float]
 
 
@@ -164,10 +165,12 @@ def choose(run: Run, weight: float | None = None, unanswered: Run | None = None)
     others = {name: [other for other in run if other != name] or [name] for name in run}
     nothing = unanswered or {}
     ece: dict[str, list[float]] = {name: [] for name in run}
+    together: list[tuple[Choice, Asked]] = []
     for half in (0, 1):
         choice = _fit_choice(_half(run, half), _half(nothing, half), final)
         for name, rows in run.items():
             ece[name].append(_ece(choice, rows[1 - half :: 2], final))
+            together += [(choice, row) for row in rows[1 - half :: 2]]
     held_out = {name: gains[best(rest)][name] for name, rest in others.items()}
     whole = _fit_choice(run, nothing, final)
     return Calibrated(
@@ -176,6 +179,7 @@ def choose(run: Run, weight: float | None = None, unanswered: Run | None = None)
         gains,
         held_out,
         {name: float(np.mean(found)) for name, found in ece.items()},
+        _error([(_said(choice, row, final), row.hits) for choice, row in together]),
         {n: float(np.mean([_said(whole, row, final).sum() for row in rows])) for n, rows in nothing.items() if rows},
     )
 
@@ -212,8 +216,12 @@ def _fit(run: Run, weight: float) -> Calibration:
 
 
 def _ece(choice: Choice, rows: Sequence[Asked], weight: float) -> float:
-    said = np.concatenate([_said(choice, row, weight) for row in rows])
-    return calibration(said.tolist(), np.concatenate([row.hits for row in rows]).tolist()).ece
+    return _error([(_said(choice, row, weight), row.hits) for row in rows])
+
+
+def _error(pairs: Sequence[tuple[Floats, npt.NDArray[np.bool_]]]) -> float:
+    said, true = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return calibration(said.tolist(), true.tolist()).ece
 
 
 def write(model: Path, found: Calibrated, max_length: int | None = None) -> None:

@@ -115,7 +115,8 @@ async def _calibrate(
     out.print(
         f"temperature {found.chosen.temperature:.3f}, bias {found.chosen.bias:.3f}, "
         f"weight of the prior {found.chosen.prior_weight:g}; among candidates scale {found.choice.scale:.3f}, nothing "
-        f"{found.choice.nothing:.3f}" + (" (not written)" if dry else ""),
+        f"{found.choice.nothing:.3f}; ECE of all sets on the other half {found.held_out_ece_together:.3f}"
+        + (" (not written)" if dry else ""),
         markup=False,
     )
     for name, rows in run.items():
