@@ -21,8 +21,12 @@ log = logging.getLogger(__name__)
 
 CANDIDATES: Final[tuple[Strategy, ...]] = ("padded", "varlen", "flex")
 ROUNDS: Final = 5
-TOLERANCE: Final = 0.02
-"""By how much of its length a result may differ from that of one document after another; most of it is rounding."""
+TOLERANCE: Final = 0.04
+"""By how much of its length a result may differ from that of one document after another.
+
+On 28 layers of random weights in bfloat16, rounding makes 0.013 to 0.015 of it, and one key that is not seen 0.05 to
+0.06, measured on a processor.
+"""
 
 
 def fastest(

@@ -33,7 +33,7 @@ then be."""
 
 RECORDINGS: Final = 24
 """Shapes whose recordings are kept; they share one pool of memory."""
-FAITHFUL: Final = 0.01
+FAITHFUL: Final = 0.03
 """By how much of its length a recording's first result may differ from what it records."""
 
 
