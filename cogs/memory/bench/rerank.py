@@ -98,6 +98,8 @@ def _on(score: Callable[[list[Document]], Scores], found: list[Document]) -> Cal
 def _load(path: str, config: Config) -> Callable[[list[Document]], Scores]:
     if "CrossEncoder" in path:
         return _cross_encoder(path, config)
+    if "rerankers" in path:
+        return _rerankers(path, config)
     if "published" in path or "card" in path:
         family = path.split(":")[0]
         # The card of LycheeMem pads every text to the longest of all; the batch is ours, for memory's sake.
@@ -124,6 +126,20 @@ def _cross_encoder(path: str, config: Config) -> Callable[[list[Document]], Scor
     def score(found: list[Document]) -> Scores:
         logits = model.predict([(QUERY, document.text) for document in found], show_progress_bar=False)
         return np.array([sigmoid(float(x)) for x in np.asarray(logits, dtype=np.float64).reshape(-1)])
+
+    return score
+
+
+def _rerankers(path: str, config: Config) -> Callable[[list[Document]], Scores]:
+    from rerankers import Reranker as Peer
+
+    folder = Path(config["folder"]) / path.split(":")[0]
+    peer = Peer(str(folder), model_type="cross-encoder", device=config["device"], dtype=_dtype(path), verbose=0)
+
+    def score(found: list[Document]) -> Scores:
+        ranked = peer.rank(query=QUERY, docs=[document.text for document in found], doc_ids=[*range(len(found))])
+        logits = {result.document.doc_id: float(result.score) for result in ranked.results}
+        return np.array([sigmoid(logits[number]) for number in range(len(found))])
 
     return score
 
@@ -318,5 +334,6 @@ def _notes(config: Config) -> list[str]:
         "the packed path needs, in processor time."
         if config["device"] == "cpu"
         else "The matrix rate is PyTorch's best on (8192, 4096) × (4096, 4096) of this GPU.",
-        "The library `rerankers` wraps CrossEncoder for these models and is not installed here; it is not measured.",
+        "The library `rerankers` runs the cross-encoders where it is installed (`requirements-dev.txt`), in its own "
+        "batches of 16; it knows none of the causal formats.",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Final
 
 from cogs.memory.bench.measure import PathPlan
@@ -24,7 +25,8 @@ PLANS: Final = (
     *(
         PathPlan(f"minilm-l{layers}: {path}", f"minilm-l{layers}: CrossEncoder float32")
         for layers in (6, 12)
-        for path in ("CrossEncoder float32", "mneme onnx float32", "mneme onnx int8")
+        for path in ("CrossEncoder float32", "rerankers float32", "mneme onnx float32", "mneme onnx int8")
+        if path != "rerankers float32" or find_spec("rerankers") is not None
     ),
 )
 LONG_CANDIDATES, LONG_TOKENS = 100, 512
