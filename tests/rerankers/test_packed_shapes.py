@@ -184,6 +184,30 @@ def test_a_pass_asks_its_device_for_no_value(name: str, attention: Strategy, mon
     assert ShapedDecoder(decoder, None).read(past, [7, 8], tails).shape == (3, backbone.config.hidden_size)
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor that, as one of a GPU, is computed with others only after it was brought to the processor."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        if any(type(value) is torch.Tensor for value in args):
+            raise RuntimeError("Expected all tensors to be on the same device")
+        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+
+
+def test_results_are_compared_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = PackedDecoder.forward
+
+    def far(self: PackedDecoder, *args: Any) -> Any:
+        hidden, state = forward(self, *args)
+        return hidden.as_subclass(Elsewhere), state
+
+    monkeypatch.setattr(PackedDecoder, "forward", far)
+    monkeypatch.setattr(packed_choice, "ROUNDS", 1)
+    assert fastest(PackedDecoder(BACKBONES["qwen3"]()), None, ["padded"]) == "padded"
+
+
 def test_the_fastest_right_way_of_attending_is_chosen(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -213,6 +237,7 @@ def test_the_fastest_right_way_of_attending_is_chosen(
         monkeypatch.setattr(STRATEGIES[name], "attend", absent)
     assert fastest(decoder, Player()) == "padded"
     monkeypatch.setattr(STRATEGIES["padded"], "attend", absent)
-    assert fastest(decoder, Player()) is None
+    with caplog.at_level(logging.WARNING):
+        assert fastest(decoder, Player()) is None
+    assert "one after another" in caplog.text
     assert decoder.attention is STRATEGIES["per_document"]
-    assert packed_shapes.FAITHFUL < packed_choice.TOLERANCE
