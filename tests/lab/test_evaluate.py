@@ -100,7 +100,13 @@ def test_the_report_names_what_was_measured(measured: report.Measured) -> None:
     assert report.as_text(report.stage_table(measured)).count("\n") == 4
     everything = report.full(measured)
     assert everything["stages"]["reranked"]["per_query"]["q1"]["MAP"] == 1
-    assert 0 <= everything["calibration"]["ece"] <= 1
+    stated = everything["calibration"]
+    assert 0 <= stated["ece"] <= 1
+    assert 0 < stated["ece_by_chance"] <= stated["ece_by_chance_95"]
+    assert f"ECE {stated['ece']:.3f} (right probabilities would show {stated['ece_by_chance']:.3f}" in text
+    twice = report.calibrated([measured, measured])
+    assert twice is not None
+    assert f"over {2 * len(measured.run.probabilities):,} scored messages: ECE {stated['ece']:.3f}" in twice
     span = everything["stages"]["fused"]["metrics"]["MAP"]
     assert span["low"] <= span["mean"] <= span["high"]
 

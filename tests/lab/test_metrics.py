@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
-from cogs.memory.lab.metrics import bootstrap, calibration, compare, means, per_query
+from cogs.memory.lab.metrics import bootstrap, calibration, compare, ece_by_chance, means, per_query
 
 QRELS = {"q1": {"a": 1, "c": 1, "x": 0}, "q2": {"b": 1}, "nothing": {"a": 0}}
 
@@ -69,3 +70,14 @@ def test_calibration_of_an_honest_and_of_a_boasting_reranker() -> None:
     assert honest.ece == pytest.approx(0)
     assert boasting.ece == pytest.approx(0.49)
     assert sum(calibration([0.0, 1.0, 0.5], [False, True, True]).count) == 3
+
+
+def test_few_messages_show_an_error_by_chance_and_many_hardly_any() -> None:
+    rng = random.Random(4)
+    few, many = ([rng.random() for _ in range(count)] for count in (60, 20_000))
+    mean, most = ece_by_chance(few)
+    assert 0.05 < mean < most < 0.3
+    assert ece_by_chance(many)[1] < 0.02
+    assert ece_by_chance([0.0] * 10 + [1.0] * 10) == (0.0, 0.0)
+    honest = [calibration(few, [rng.random() < p for p in few]).ece for _ in range(100)]
+    assert 85 <= sum(ece < most for ece in honest) <= 100

@@ -86,6 +86,8 @@ async def _evaluate(
             print(_text(measured[-1], shown, earlier))
     for texts in labelled.values():
         found[texts.name] = {"reranked": _classified(settings, texts, options, as_json)}
+    if len(measured) > 1 and not as_json and (sentence := report.calibrated(measured)) is not None:
+        print(f"All these sets together. {sentence}")
     if out is not None:
         _write(measured, out, earlier)
     if as_json:
@@ -164,6 +166,8 @@ def _text(measured: Any, shown: Any, earlier: Any) -> str:
     parts = [report.describe(measured), report.as_text(report.stage_table(measured, shown))]
     if (sentence := report.gain(measured)) is not None:
         parts.append(sentence)
+    if (sentence := report.calibrated([measured])) is not None:
+        parts.append(sentence)
     categories = report.category_table(measured)
     if len(categories) > 2:
         parts.append(report.as_text(categories))
@@ -187,6 +191,8 @@ def _write(measured: Any, out: Path, earlier: Any) -> None:
         if changed:
             pages.append("Beside the earlier run:\n\n" + report.as_markdown(report.comparison_table(changed)) + "\n")
         save_plots(row, out)
+    if len(measured) > 1 and (sentence := report.calibrated(measured)) is not None:
+        pages.append(f"## All these sets together\n\n{sentence}\n")
     (out / "report.md").write_text("# Evaluation\n\n" + "\n".join(pages), encoding="utf-8")
     runs = {"runs": [report.full(row) for row in measured]}
     partial = out / "run.json.partial"

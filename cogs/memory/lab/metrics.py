@@ -152,3 +152,15 @@ def calibration(probabilities: Sequence[float], relevant: Sequence[bool], bins: 
         count.append(int(chosen.sum()))
     ece = sum(n * abs(c - a) for n, c, a in zip(count, confidence, accuracy, strict=True)) / len(p)
     return Calibration(float(ece), tuple(confidence), tuple(accuracy), tuple(count))
+
+
+def ece_by_chance(probabilities: Sequence[float], rounds: int = 200, seed: int = 0) -> tuple[float, float]:
+    """Return the calibration error that exactly these probabilities show when every one of them is right.
+
+    Few messages never fall as their probabilities say: labels are drawn by them ``rounds`` times, each message by
+    itself. The mean, and what 95 % of the draws stay below.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = [calibration(probabilities, (rng.random(len(p)) < p).tolist()).ece for _ in range(rounds)]
+    return float(np.mean(drawn)), float(np.percentile(drawn, 95))

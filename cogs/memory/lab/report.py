@@ -22,6 +22,7 @@ from cogs.memory.lab.metrics import (
     bootstrap,
     calibration,
     compare,
+    ece_by_chance,
     means,
     per_query,
 )
@@ -81,7 +82,8 @@ def full(measured: Measured) -> dict[str, Any]:
             "per_query": values,
         }
     if run.probabilities:
-        found["calibration"] = asdict(measured.calibration())
+        mean, most = ece_by_chance([p for p, _ in run.probabilities])
+        found["calibration"] = asdict(measured.calibration()) | {"ece_by_chance": mean, "ece_by_chance_95": most}
     return found
 
 
@@ -161,6 +163,22 @@ def gain(measured: Measured) -> str | None:
     )
 
 
+def calibrated(measured: Sequence[Measured]) -> str | None:
+    """Return one sentence on the reranker's probabilities over all these sets; None without a reranker.
+
+    Beside the error stands what right probabilities would show of as many messages.
+    """
+    pairs = [pair for row in measured for pair in row.run.probabilities]
+    if not pairs:
+        return None
+    found = calibration([p for p, _ in pairs], [label for _, label in pairs])
+    mean, most = ece_by_chance([p for p, _ in pairs])
+    return (
+        f"Calibration of the reranker over {len(pairs):,} scored messages: ECE {found.ece:.3f} (right probabilities "
+        f"would show {mean:.3f} of so many, and less than {most:.3f} in 95 % of trials)."
+    )
+
+
 def markdown(measured: Measured) -> str:
     """Return the report of one data set in Markdown."""
     parts = [f"## {measured.run.dataset.name}", describe(measured), as_markdown(stage_table(measured))]
@@ -168,9 +186,8 @@ def markdown(measured: Measured) -> str:
         parts.append(sentence)
     if len(_by_category(measured.run, measured.values["reranked"])) > 1:
         parts += ["By category, the final order:", as_markdown(category_table(measured))]
-    if measured.run.probabilities:
-        found = measured.calibration()
-        parts.append(f"Calibration of the reranker over {sum(found.count):,} scored messages: ECE {found.ece:.3f}.")
+    if (sentence := calibrated([measured])) is not None:
+        parts.append(sentence)
     parts += [f"- {warning}" for warning in measured.run.dataset.warnings]
     return "\n\n".join(parts) + "\n"
 
