@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 
 K1, B = 1.2, 0.75
 """BM25's usual constants."""
+PLACE = "\ue000"
+"""Begins a channel's term: a character of private use, which the full-text index keeps and :func:`terms` never."""
 _WORD = re.compile(r"\w+", re.UNICODE)
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
@@ -78,43 +80,31 @@ def keyword_query(query: str) -> list[str]:
     return (telling or distinct)[:MAX_TERMS]
 
 
-def affordable(documents: Mapping[str, int], most: int) -> list[str]:
-    """Return the rarest terms that stand in ``most`` documents together at most, and always the rarest one.
-
-    Args:
-        documents: in how many documents each term stands.
-        most: how many documents a search may look at.
-    """
-    chosen: list[str] = []
-    total = 0
-    for term in sorted(documents, key=lambda term: (documents[term], term)):
-        total += documents[term]
-        if chosen and total > most:
-            break
-        chosen.append(term)
-    return chosen
+def place(channel_id: int) -> str:
+    """Return the term under which the index finds a channel's messages; no text and no name can spell it."""
+    return f"{PLACE}{channel_id:x}"
 
 
-def ranked(bodies: Sequence[tuple[int, str]], terms: Sequence[str], total: int, limit: int) -> list[tuple[int, float]]:
+def idf(documents: int, total: int) -> float:
+    """Return how much a term tells that stands in so many of all documents: BM25's formula, made to stay above 0."""
+    return math.log(1 + (max(0, total - documents) + 0.5) / (documents + 0.5))
+
+
+def ranked(bodies: Sequence[tuple[int, str]], rarity: Mapping[str, float], limit: int) -> list[tuple[int, float]]:
     """Return ``(id, BM25)`` of the documents that hold a term, the best first; of equal ones the newer first.
 
     Args:
-        bodies: ``(id, terms with spaces between them)`` of documents that may hold a term.
-        terms: what is looked for.
-        total: how many documents they were picked from.
+        bodies: ``(id, terms with spaces between them)`` of documents.
+        rarity: each term that is looked for, with its :func:`idf`.
         limit: how many to return.
     """
     split = [(number, body.split()) for number, body in bodies]
-    found = [(number, words, [words.count(term) for term in terms]) for number, words in split]
-    found = [each for each in found if any(each[2])]
-    if not found:
-        return []
-    holding = [sum(counts[column] > 0 for _, _, counts in found) for column in range(len(terms))]
-    idf = [max(1e-6, math.log((total - n + 0.5) / (n + 0.5))) if n < total else 1e-6 for n in holding]
-    average = sum(len(words) for _, words, _ in found) / len(found)
+    average = sum(len(words) for _, words in split) / max(1, len(split))
     scored = []
-    for number, words, counts in found:
+    for number, words in split:
         norm = K1 * (1 - B + B * len(words) / average)
-        weights = zip(idf, counts, strict=True)
-        scored.append((number, sum(weight * count * (K1 + 1) / (count + norm) for weight, count in weights)))
+        counts = [(weight, words.count(term)) for term, weight in rarity.items()]
+        score = sum(weight * count * (K1 + 1) / (count + norm) for weight, count in counts)
+        if score:
+            scored.append((number, score))
     return sorted(scored, key=lambda pair: (-pair[1], -pair[0]))[:limit]

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from cogs.memory.database import sqlite_module, storage_errors
-from cogs.memory.keywords import keyword_text
 from cogs.memory.models import (
     FAILED,
     INDEXED,
@@ -27,6 +26,7 @@ from cogs.memory.models import (
 from cogs.memory.records import IncomingMessage, StoredMessage
 from cogs.memory.repository_base import CHANNELS, MESSAGES, message_row, stored_message
 from cogs.memory.repository_guilds import GuildRows
+from cogs.memory.repository_keywords import keywords_of
 from cogs.memory.repository_labels import LabelRows
 from cogs.memory.repository_people import PeopleRows
 from cogs.memory.repository_search import SearchRows
@@ -101,9 +101,7 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
                     .values(**row, revision=MESSAGES.c.revision + 1, index_state=PENDING)
                 )
             self._forget_derived(db, [row["id"] for row in changed])
-            self.write_keywords(
-                db, [(row["id"], _keyword_body(row), keyword_text(row["author_name"])) for row in new + changed]
-            )
+            self.write_keywords(db, [keywords_of(row) for row in new + changed])
             newest: dict[int, int] = {}
             for message in latest.values():
                 newest[message.channel_id] = max(newest.get(message.channel_id, 0), message.id)
@@ -207,7 +205,7 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
         with self.writing() as db:
             rows = db.execute(sa.select(MESSAGES).where(MESSAGES.c.id.in_(self.ids(message_ids)))).mappings().all()
             self.delete_keywords(db, [row["id"] for row in rows])
-            self.write_keywords(db, [(r["id"], _keyword_body(dict(r)), keyword_text(r["author_name"])) for r in rows])
+            self.write_keywords(db, [keywords_of(row) for row in rows])
 
     # -- the queue and the vectors -------------------------------------------------------------------------
 
@@ -369,8 +367,3 @@ class Repository(SearchRows, PeopleRows, GuildRows, LabelRows):
         with self.writing() as db:
             if not db.execute(sa.update(META).where(META.c.key == key).values(value=value)).rowcount:
                 db.execute(sa.insert(META).values(key=key, value=value))
-
-
-def _keyword_body(row: dict[str, object]) -> str:
-    names = " ".join(str(a["filename"]) for a in row["attachments"])  # type: ignore[attr-defined]
-    return keyword_text(f"{row['content']} {row['embed_text']} {names}")

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from cogs.memory.keywords import keyword_text
 from cogs.memory.models import OptOut, Passage, table_of
 from cogs.memory.records import JsonObject, PersonSummary
 from cogs.memory.repository_base import MESSAGES, from_ms
-from cogs.memory.repository_keywords import KeywordRows
+from cogs.memory.repository_keywords import KeywordRows, keywords_of
 
 OPT_OUTS = table_of(OptOut)
 PASSAGES = table_of(Passage)
@@ -96,28 +95,25 @@ class PeopleRows(KeywordRows):
     def drop_mentions(self, user_id: int, guild_id: int | None) -> list[int]:
         """Take a person's id out of what others wrote; return the ids of the messages that changed."""
         patterns = [MESSAGES.c.content.contains(f"<@{mark}{user_id}>") for mark in ("", "!")]
-        query = sa.select(MESSAGES.c.id, MESSAGES.c.content, MESSAGES.c.embed_text, MESSAGES.c.author_name).where(
-            sa.or_(*patterns)
-        )
+        query = sa.select(MESSAGES).where(sa.or_(*patterns))
         if guild_id is not None:
             query = query.where(MESSAGES.c.guild_id == guild_id)
         with self.writing() as db:
-            rows = list(db.execute(query))
+            rows = list(db.execute(query).mappings())
             for row in rows:
-                content = _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) == user_id else m[0], row.content)
+                content = _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) == user_id else m[0], row["content"])
+                number = row["id"]
                 db.execute(
                     sa.update(MESSAGES)
-                    .where(MESSAGES.c.id == row.id)
+                    .where(MESSAGES.c.id == number)
                     .values(content=content, revision=MESSAGES.c.revision + 1, index_state=0)
                 )
-                db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), {"id": row.id})
                 # The passages of the message and of the answers to it saw the old text.
-                seen = sa.select(MESSAGES.c.id).where(sa.or_(MESSAGES.c.id == row.id, MESSAGES.c.reply_to_id == row.id))
+                seen = sa.select(MESSAGES.c.id).where(sa.or_(MESSAGES.c.id == number, MESSAGES.c.reply_to_id == number))
                 db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(seen)))
-                self.write_keywords(
-                    db, [(row.id, keyword_text(f"{content} {row.embed_text}"), keyword_text(row.author_name))]
-                )
-        return [row.id for row in rows]
+                self.delete_keywords(db, [number])
+                self.write_keywords(db, [keywords_of({**row, "content": content})])
+        return [row["id"] for row in rows]
 
     def author_guilds(self, user_id: int) -> list[int]:
         """Return the servers in which a person's messages are stored."""

@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogs.memory import repository_keywords
-from cogs.memory.keywords import MAX_TERMS, affordable, keyword_query, keyword_text, terms
-from cogs.memory.records import Filters, Scope
+from cogs.memory import keyword_plan, repository_keywords
+from cogs.memory.keywords import MAX_TERMS, PLACE, keyword_query, keyword_text, place, terms
+from cogs.memory.records import Attachment, Filters, Scope
 from cogs.memory.service import MemoryService
-from tests.memory.building import BEN, GENERAL, GUILD, SECRET, message, running_service
+from tests.memory.building import ANNA, BEN, GENERAL, GUILD, SECRET, message, running_service
+
+LOUNGE = 1_003
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,11 @@ def test_no_text_breaks_it_and_the_index_reads_back_what_was_written(text: str) 
     assert keyword_text(text).split() == terms(text)
 
 
+@given(st.text(max_size=200))
+def test_no_text_spells_a_channel(text: str) -> None:
+    assert PLACE not in keyword_text(text + place(GENERAL))
+
+
 async def test_the_full_text_index_is_asked_once_and_not_for_each_message(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         await service.remember([message(i, f"Number {i} about sailing") for i in range(50)])
@@ -67,52 +74,75 @@ async def test_the_full_text_index_is_asked_once_and_not_for_each_message(tmp_pa
         assert asking < plan.index("SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"), plan
 
 
-def test_the_rarest_words_are_chosen_while_they_can_be_afforded() -> None:
-    assert affordable({"boat": 5, "sea": 90, "keel": 1}, 100) == ["keel", "boat", "sea"]
-    assert affordable({"boat": 5, "sea": 90, "keel": 1}, 50) == ["keel", "boat"]
-    assert affordable({"sea": 90}, 50) == ["sea"]
-    assert affordable({}, 50) == []
-
-
 @pytest.fixture
 async def crowded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MemoryService]:
-    """A database with more matches than a search may rank: 40 messages in #general, 6 in another channel."""
-    monkeypatch.setattr(repository_keywords, "MATCHES_AT_MOST", 20)
-    monkeypatch.setattr(repository_keywords, "SMALL_SCOPE", 10)
+    """A database with more matches than a search ranks: 40 messages in #general, 6 in another channel, and others."""
+    monkeypatch.setattr(repository_keywords, "MATCHES_AT_MOST", 0)
+    for module in (repository_keywords, keyword_plan):
+        monkeypatch.setattr(module, "NEWEST", 20)
     async with running_service(tmp_path) as service:
         chat = [message(i, f"Number {i} about sailing") for i in range(38)]
         chat += [message(38, "The keel of our boat"), message(39, "Sailing with a new keel, sailing far")]
         small = [message(100 + i, f"Sailing in the park {i}", channel=SECRET) for i in range(4)]
         small += [message(104, "The boat has a keel", channel=SECRET), message(105, "Nothing", channel=SECRET)]
-        await service.remember(chat + small)
+        other = [message(400 + i, f"What is for lunch {i}", channel=LOUNGE) for i in range(100)]
+        await service.remember(chat + small + other)
         yield service
 
 
-def candidates(service: MemoryService, channel: int, *terms: str) -> list[int]:
+def candidates(service: MemoryService, channel: int, *terms: str, **more: Any) -> list[int]:
     """Return the numbers of the messages found."""
-    found = service.repository.keyword_candidates(terms, Scope.of(GUILD, [channel]), Filters(), 50)
-    return [i & 0x3FFFFF for i, _ in found]
+    scope, filters = Scope.of(GUILD, [channel]), Filters(**more)
+    return [i & 0x3FFFFF for i, _ in service.repository.keyword_candidates(terms, scope, filters, 50)]
 
 
-async def test_a_frequent_word_does_not_hide_a_rare_one(crowded: MemoryService) -> None:
-    assert candidates(crowded, GENERAL, "sail", "keel") == [39, 38], "what holds both comes first"
-    assert candidates(crowded, GENERAL, "keel") == [38, 39], "the shorter one"
+@pytest.fixture(params=["by the index", "by each message"])
+def place_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few channels are asked for in the index; of many, each match's channel is looked up."""
+    if request.param == "by each message":
+        monkeypatch.setattr(repository_keywords, "PLACES_AT_MOST", 0)
 
 
-async def test_of_a_frequent_word_alone_the_newest_are_found(crowded: MemoryService) -> None:
-    found = candidates(crowded, GENERAL, "sail")
-    assert set(found) == set(range(19, 38)) | {39}, "twenty of this scope; newer ones elsewhere push nothing out"
+@pytest.mark.usefixtures("place_asked")
+class TestManyMatches:
+    async def test_a_frequent_word_does_not_hide_a_rare_one(self, crowded: MemoryService) -> None:
+        assert candidates(crowded, GENERAL, "sail", "keel")[:2] == [39, 38], "what holds both comes first"
+        assert candidates(crowded, GENERAL, "keel") == [38, 39], "the shorter one"
+
+    async def test_a_word_that_nobody_wrote_hides_nothing(self, crowded: MemoryService) -> None:
+        assert candidates(crowded, GENERAL, "sail", "zeppelin") == candidates(crowded, GENERAL, "sail") != []
+        assert candidates(crowded, GENERAL, "zeppelin") == []
+
+    async def test_of_a_frequent_word_alone_the_newest_are_found(self, crowded: MemoryService) -> None:
+        found = candidates(crowded, GENERAL, "sail")
+        assert set(found) == set(range(19, 38)) | {39}, "twenty of this scope; newer ones elsewhere push nothing out"
+
+    async def test_frequent_words_that_stand_together_are_found_however_old(self, crowded: MemoryService) -> None:
+        both = [message(200, "Bring a lantern for the sailing trip"), message(201, "A lantern, Sailing")]
+        each = [message(210 + i, f"The lantern {i}") for i in range(30)]
+        await crowded.remember([*both, *each, *(message(250 + i, f"Sailing {i}") for i in range(30))])
+        assert candidates(crowded, GENERAL, "lantern", "sail")[:2] == [201, 200]
+
+    async def test_another_channel_is_never_searched(self, crowded: MemoryService) -> None:
+        assert set(candidates(crowded, SECRET, "sail", "keel")) == {100, 101, 102, 103, 104}
+        assert candidates(crowded, SECRET, "sail", "keel")[0] == 104, "the rare word"
+        assert candidates(crowded, SECRET, "sai") == []
+        await crowded.remember([message(300, f"keel {place(SECRET)}")])
+        assert 300 not in candidates(crowded, SECRET, "keel"), "who writes a channel's term stays where they are"
+        assert candidates(crowded, GENERAL, place(SECRET)) == []
+
+    async def test_filters_hold(self, crowded: MemoryService) -> None:
+        assert candidates(crowded, SECRET, "sail", author_ids=frozenset({BEN})) == []
+        await crowded.remember([message(1, "Sailing is mine", BEN, channel=SECRET)])
+        assert candidates(crowded, SECRET, "sail", author_ids=frozenset({BEN})) == [1]
+
+    async def test_what_is_forgotten_is_not_found(self, crowded: MemoryService) -> None:
+        keel = message(38, "The keel of our boat")
+        await crowded.forget_messages(GUILD, [keel.id])
+        assert candidates(crowded, GENERAL, "keel") == [39]
 
 
-async def test_a_small_scope_is_searched_whole(crowded: MemoryService) -> None:
-    assert set(candidates(crowded, SECRET, "sail", "keel")) == {100, 101, 102, 103, 104}
-    assert candidates(crowded, SECRET, "sail", "keel")[0] == 104, "the rare word"
-    assert candidates(crowded, SECRET, "sai") == []
-    filters = Filters(author_ids=frozenset({BEN}))
-    assert crowded.repository.keyword_candidates(["sail"], Scope.of(GUILD, [SECRET]), filters, 50) == []
-
-
-async def test_reading_a_small_scope_orders_like_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_matches_are_ordered_like_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_service(tmp_path) as service:
         await service.remember(
             [
@@ -125,3 +155,13 @@ async def test_reading_a_small_scope_orders_like_the_index(tmp_path: Path, monke
         by_index = candidates(service, GENERAL, "sail", "lake")
         monkeypatch.setattr(repository_keywords, "MATCHES_AT_MOST", 1)
         assert candidates(service, GENERAL, "sail", "lake") == by_index
+
+
+async def test_a_name_taken_out_of_a_message_leaves_its_files_to_be_found(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        picture = Attachment(5, "harbour.png", "https://cdn.discordapp.com/5", "image/png", 9)
+        await service.remember([message(1, f"<@{ANNA}> look", BEN, attachments=(picture,))])
+        assert candidates(service, GENERAL, "harbour") == [1]
+        await service.opt_out(ANNA, GUILD)
+        assert candidates(service, GENERAL, "harbour") == [1]
+        assert candidates(service, GENERAL, str(ANNA)) == []

@@ -106,7 +106,7 @@ async def _import(messages: int, watch: Stopwatch, say: Callable[[str], None]) -
             repository = service.repository
             indexes: Any = loadout.indexes
             with (
-                watch.watching(repository_module, {"_keyword_body": "keywords"}),
+                watch.watching(repository_module, {"keywords_of": "keywords"}),
                 watch.watching(
                     repository,
                     {
