@@ -10,7 +10,10 @@ import os
 import random
 from pathlib import Path
 
+import pytest
+
 from cogs.chat.answer import ChatService
+from cogs.memory import repository_keywords
 from cogs.memory.access import GuildSnapshot, MemberView, audience_scope, reader_scope, snapshot_from_json
 from cogs.memory.records import ChannelInfo, IncomingMessage, RecallRequest, Scope
 from cogs.memory.service import MemoryService
@@ -108,12 +111,24 @@ class Surfaces:
         return max(1, len(readers))
 
 
-async def test_no_surface_shows_what_a_person_may_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cases_wanted", "matches", "places"),
+    [
+        pytest.param(CASES, 5_000, 16, id="few matches"),
+        pytest.param(CASES // 5, 0, 16, id="many matches, channels in the index"),
+        pytest.param(CASES // 5, 0, 0, id="many matches, each looked up"),
+    ],
+)
+async def test_no_surface_shows_what_a_person_may_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases_wanted: int, matches: int, places: int
+) -> None:
+    monkeypatch.setattr(repository_keywords, "MATCHES_AT_MOST", matches)
+    monkeypatch.setattr(repository_keywords, "PLACES_AT_MOST", places)
     async with running_service(tmp_path) as service:
         await fill(service)
         surfaces = Surfaces(service)
         cases, seed = 0, 0
-        while cases < CASES:
+        while cases < cases_wanted:
             cases += await surfaces.check(random.Random(seed))
             seed += 1
         assert seed > 10

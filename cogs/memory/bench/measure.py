@@ -152,19 +152,24 @@ def interleave(
     """
     names = list(runs)
     timings = Timings({name: [] for name in names}, {name: [] for name in names}, {dtype: [] for dtype in rates}, {})
-    for number in range(-1 if warm_up else 0, rounds):
-        if number >= 0:
-            for dtype in rates:
-                timings.rates[dtype].append(matrix_rate(dtype, device=device))
-        for name in names if number % 2 == 0 else reversed(names):
-            gc.collect()
-            cpu, start = time.process_time(), time.perf_counter()
-            timings.results[name] = runs[name]()
-            passed, used = time.perf_counter() - start, time.process_time() - cpu
+    gc.collect()
+    gc.freeze()  # what is there already needs no walk before each run
+    try:
+        for number in range(-1 if warm_up else 0, rounds):
             if number >= 0:
-                timings.seconds[name].append(passed)
-                timings.cpu[name].append(max(used, 1e-9))
-            say(f"{'warm-up' if number < 0 else f'round {number + 1} of {rounds}'}: {name}: {passed:.3f} s")
+                for dtype in rates:
+                    timings.rates[dtype].append(matrix_rate(dtype, device=device))
+            for name in names if number % 2 == 0 else reversed(names):
+                gc.collect()
+                cpu, start = time.process_time(), time.perf_counter()
+                timings.results[name] = runs[name]()
+                passed, used = time.perf_counter() - start, time.process_time() - cpu
+                if number >= 0:
+                    timings.seconds[name].append(passed)
+                    timings.cpu[name].append(max(used, 1e-9))
+                say(f"{'warm-up' if number < 0 else f'round {number + 1} of {rounds}'}: {name}: {passed:.3f} s")
+    finally:
+        gc.unfreeze()
     return timings
 
 
