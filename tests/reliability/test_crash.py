@@ -20,7 +20,7 @@ import pytest
 from tests.reliability import driver
 from tests.reliability.ledger import Ledger, Operation
 
-KILLS = int(os.environ.get("MNEME_CRASH_KILLS", "15"))
+KILLS = int(os.environ.get("MNEME_CRASH_KILLS", "10"))
 SEED = int(os.environ.get("MNEME_CRASH_SEED", "5"))
 # What is looked for in the raw bytes: so many of the texts that went last (all of them would take the day).
 LOOKED_FOR = 150
