@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import logging
 import signal
@@ -18,6 +16,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.memory import heap
 from cogs.memory.backfill import Backfills
 from cogs.memory.errors import MnemeError
 from cogs.memory.guild_view import Readers
@@ -40,7 +39,6 @@ EXTENSIONS = (
     "cogs.chat.cog",
 )
 EXIT_FAILED, EXIT_USAGE = 1, 2
-M_ARENA_MAX, ARENAS = -8, 2
 COLLECT_AFTER = (20_000, 20, 50)
 """Objects that may come before the collector of cycles looks at the young, the older and the oldest."""
 DRAIN_SECONDS, FAREWELL_SECONDS = 4.0, 1.5
@@ -232,7 +230,7 @@ def run(settings: Settings) -> int:
     """
     # Payloads with messages and tokens would be in discord.py's own debugging output.
     logging.getLogger("discord").setLevel(logging.WARNING)
-    bound_arenas()
+    heap.bound_arenas()
     return asyncio.run(_with_memory(settings))
 
 
@@ -247,12 +245,6 @@ async def _with_memory(settings: Settings) -> int:
         return await serve(settings, service, build_chat(settings, service))
     finally:
         await service.close()
-
-
-def bound_arenas() -> None:
-    """Let glibc keep few heaps: one for each of a dozen threads holds on to hundreds of megabytes between them."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library has no such switch
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def settle_process() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from cogs.memory import heap
 from cogs.memory.rerankers.base import (
     Document,
     LoadOptions,
@@ -110,6 +111,7 @@ class CausalReranker(Reranker):
         """Free the model."""
         self._scorer.close()
         del self._scorer
+        heap.give_back()
 
 
 def make_scorer(
@@ -125,6 +127,8 @@ def make_scorer(
     """
     if options.dtype == "int8":
         quantize(backbone)
+    if next(backbone.parameters()).device.type == "cpu":
+        heap.keep_blocks()
     if can_pack(backbone):
         attention = spec.options.get("attention")
         if attention not in (None, *STRATEGIES):
