@@ -125,10 +125,14 @@ def stir(model: torch.nn.Module) -> None:
                 parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
 
 
+SCRATCH: Final = tempfile.TemporaryDirectory(prefix="mneme-tests-")
+"""Removed when the test run ends."""
+
+
 @functools.cache
 def folder(name: str) -> Path:
     """A fresh folder that lives as long as the test run."""
-    path = Path(tempfile.mkdtemp(prefix="mneme-tests-")) / name
+    path = Path(tempfile.mkdtemp(dir=SCRATCH.name)) / name
     path.mkdir(parents=True)
     return path
 
