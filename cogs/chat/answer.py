@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +20,8 @@ from cogs.chat.rendering import Answer, extractive_answer, render_answer, withou
 from cogs.memory.defuse import visible
 from cogs.memory.errors import BadRequest
 from cogs.memory.presentation import degraded_notice, empty_sentence
-from cogs.memory.records import RecallRequest, RecallResult, Scope, Turn
+from cogs.memory.records import RecallRequest, RecallResult, Scope, StoredMessage, Turn
+from cogs.memory.texts import body
 
 if TYPE_CHECKING:
     from cogs.memory.service import MemoryService
@@ -33,12 +35,28 @@ QUERY_LIMIT = 1000
 """A longer question is cut to this many characters for the search; the model still reads all of it."""
 
 
+STARTS = 2
+"""How often a reply is begun while what it rests on changes; then the memories are quoted without a model."""
+LOOK_SECONDS = 0.5
+"""So often a growing reply looks whether what it rests on still stands."""
+CHANGED = "What I was answering from was changed meanwhile."
+NOTHING_YET = Answer("…", "…", ())
+
+
 class Recaller(Protocol):
     """The part of the memory service that a reply needs."""
 
     async def recall(self, request: RecallRequest) -> RecallResult:
         """Answer a request."""
         ...
+
+    async def messages(self, message_ids: Collection[int], scope: Scope) -> list[StoredMessage]:
+        """Return those messages that exist and lie in the scope now."""
+        ...
+
+
+class Withdrawn(Exception):
+    """Something that a reply rests on was deleted, edited or closed off while it was written."""
 
 
 class Streamer(Protocol):
@@ -60,7 +78,7 @@ class ReplyUpdate:
     ``text`` is ready for Discord (at most 2,000 characters, no mention that pings, citations as jump links) and
     ``plain`` is the same for a terminal. ``cited`` holds the ids of the messages that it cites, ``given`` those that
     the model was shown. ``extractive`` says that no model wrote it. ``result`` is the recall behind it, which names
-    the reranker that scored it.
+    the reranker that scored it. ``withdrawn`` says that what was shown before must go at once.
     """
 
     text: str
@@ -72,6 +90,7 @@ class ReplyUpdate:
     notice: str | None = None
     tokens_saved: int = 0
     result: RecallResult | None = None
+    withdrawn: bool = False
 
 
 class ChatService:
@@ -85,6 +104,7 @@ class ChatService:
         count: The model's tokenizer, or the approximation.
         on_tokens_saved: Told of the tokens that evidence saved in each prompt, for the status.
         clock: Returns the present, aware.
+        seconds_between_looks: How often a growing reply looks whether its memories still stand.
     """
 
     def __init__(
@@ -97,6 +117,7 @@ class ChatService:
         count: TokenCounter = approximate_tokens,
         on_tokens_saved: Callable[[int], None] | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        seconds_between_looks: float = LOOK_SECONDS,
     ) -> None:
         self._memory = memory
         self._llm = llm
@@ -105,6 +126,7 @@ class ChatService:
         self._count = count
         self._on_tokens_saved = on_tokens_saved
         self._clock = clock
+        self._seconds_between_looks = seconds_between_looks
 
     async def close(self) -> None:
         """Close the connections to the language model."""
@@ -120,8 +142,13 @@ class ChatService:
         asker: str = "",
         exclude_ids: frozenset[int] = frozenset(),
         names: Mapping[int, str] | None = None,
+        scope_now: Callable[[], Awaitable[Scope]] | None = None,
+        turns_now: Callable[[Scope], Awaitable[Sequence[Turn]]] | None = None,
     ) -> AsyncGenerator[ReplyUpdate, None]:
         """Yield the reply as it grows; the last update is ``final``, and there is always one.
+
+        A model may write for a minute. Where a memory or a turn that it was given is deleted or edited meanwhile, or
+        can no longer be read by everybody, an update that is ``withdrawn`` takes the reply back, and it begins anew.
 
         Args:
             question: What was asked, without the mention of the bot.
@@ -130,6 +157,9 @@ class ChatService:
             asker: Who asks.
             exclude_ids: Messages that are no memory here: the question itself, the bot's own answers.
             names: Names of members, roles and channels by id, of things that the readers may know of.
+            scope_now: Returns the scope as it is at the moment of the call; by default it stays what it was.
+            turns_now: Returns the turns as they are at the moment of the call; by default they are left out of a
+                second beginning.
 
         Raises:
             BadRequest: nothing was asked.
@@ -139,41 +169,91 @@ class ChatService:
         if not asked:
             raise BadRequest("Ask me something: I answer with what I remember of this server.")
         now = self._clock()
-        request = RecallRequest(
-            query=asked[:QUERY_LIMIT],
-            scope=scope,
-            limit=self._limit + SPARE,
-            turns=tuple(turns),
-            asked_at=now,
-            exclude_ids=exclude_ids,
-            evidence=True,
-        )
-        result = _without_the_question(await self._memory.recall(request), asked, self._limit)
-        if self._llm is None:
-            yield self._extractive(result, now, None, names)
-            return
-        prompt = build_prompt(
-            asked, result.hits, turns, asker=asker, budget=self._context_tokens, count=self._count, names=names
-        )
-        if prompt.tokens_saved and self._on_tokens_saved is not None:
-            self._on_tokens_saved(prompt.tokens_saved)
-        try:
-            written = ""
-            async with aclosing(self._llm.stream(prompt.messages)) as pieces:
-                async for piece in pieces:
-                    written += piece
-                    said = without_reasoning(visible(written), final=False)
-                    if said:
-                        yield self._update(prompt, result, render_answer(said, prompt.given, now), final=False)
-        except LlmError as error:
-            yield self._extractive(result, now, str(error), names)
-            return
+        readable = scope_now or _always(scope)
+        failure = CHANGED
+        for start in range(STARTS):
+            if start:
+                scope = await readable()
+                turns = () if turns_now is None else await turns_now(scope)
+            request = RecallRequest(
+                query=asked[:QUERY_LIMIT],
+                scope=scope,
+                limit=self._limit + SPARE,
+                turns=tuple(turns),
+                asked_at=now,
+                exclude_ids=exclude_ids,
+                evidence=True,
+            )
+            result = _without_the_question(await self._memory.recall(request), asked, self._limit)
+            if self._llm is None:
+                yield self._extractive(result, now, None, names)
+                return
+            prompt = build_prompt(
+                asked, result.hits, turns, asker=asker, budget=self._context_tokens, count=self._count, names=names
+            )
+            if prompt.tokens_saved and self._on_tokens_saved is not None:
+                self._on_tokens_saved(prompt.tokens_saved)
+            try:
+                ground = await self._ground(prompt, turns, scope)
+                async with aclosing(self._written(self._llm, prompt, result, now, ground, readable)) as updates:
+                    async for update in updates:
+                        yield update
+            except Withdrawn:
+                yield replace(self._update(prompt, result, NOTHING_YET, final=False), withdrawn=True)
+            except LlmError as error:
+                failure = str(error)
+                break
+            else:
+                return
+        # Seconds have passed since the search.
+        said = await self._said([hit.message.id for hit in result.hits], await readable())
+        standing = tuple(hit for hit in result.hits if said.get(hit.message.id) == body(hit.message))
+        yield self._extractive(replace(result, hits=standing), now, failure, names)
+
+    async def _written(
+        self,
+        llm: Streamer,
+        prompt: Prompt,
+        result: RecallResult,
+        now: dt.datetime,
+        ground: Mapping[int, str],
+        readable: Callable[[], Awaitable[Scope]],
+    ) -> AsyncGenerator[ReplyUpdate, None]:
+        """Yield what the model writes, the last update final.
+
+        Raises:
+            LlmError: the model failed, or had nothing to say.
+            Withdrawn: the ground does not stand any more; looked at now and then, and before the last update.
+        """
+        written, due = "", time.monotonic() + self._seconds_between_looks
+        async with aclosing(llm.stream(prompt.messages)) as pieces:
+            async for piece in pieces:
+                written += piece
+                said = without_reasoning(visible(written), final=False)
+                if time.monotonic() >= due:
+                    await self._require(ground, readable)
+                    due = time.monotonic() + self._seconds_between_looks
+                if said:
+                    yield self._update(prompt, result, render_answer(said, prompt.given, now), final=False)
         said = without_reasoning(visible(written), final=True)
         if not said:
             log.warning("the language model returned no words")
-            yield self._extractive(result, now, "The language model returned nothing.", names)
-            return
+            raise LlmError("The language model returned nothing.")
+        await self._require(ground, readable)
         yield self._update(prompt, result, render_answer(said, prompt.given, now), final=True)
+
+    async def _ground(self, prompt: Prompt, turns: Sequence[Turn], scope: Scope) -> dict[int, str]:
+        """Map the messages that a prompt shows to what they say; turns that nobody remembers are left out."""
+        ground = await self._said([turn.message_id for turn in turns if turn.message_id is not None], scope)
+        return ground | {hit.message.id: body(hit.message) for hit in prompt.given}
+
+    async def _require(self, ground: Mapping[int, str], readable: Callable[[], Awaitable[Scope]]) -> None:
+        if await self._said(ground, await readable()) != ground:
+            raise Withdrawn
+
+    async def _said(self, message_ids: Collection[int], scope: Scope) -> dict[int, str]:
+        """Map those messages that the memory holds within the scope to what they say now."""
+        return {m.id: body(m) for m in await self._memory.messages(message_ids, scope)} if message_ids else {}
 
     def _update(self, prompt: Prompt, result: RecallResult, answer: Answer, *, final: bool) -> ReplyUpdate:
         return ReplyUpdate(
@@ -201,6 +281,13 @@ class ChatService:
             notice=failure or degraded_notice(result),
             result=result,
         )
+
+
+def _always(scope: Scope) -> Callable[[], Awaitable[Scope]]:
+    async def same() -> Scope:
+        return scope
+
+    return same
 
 
 def _without_the_question(result: RecallResult, asked: str, limit: int) -> RecallResult:

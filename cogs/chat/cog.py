@@ -76,9 +76,11 @@ class Chat(commands.Cog):
                 asker=message.author.display_name,
                 exclude_ids=frozenset({message.id}),
                 names=self.bot.readers.names(scope),
+                scope_now=lambda: self._scope(message),
+                turns_now=lambda scope: self._turns(message, scope),
             )
             async for update in updates:
-                await growing.show(_with_notice(update), final=update.final)
+                await growing.show(_with_notice(update), final=update.final or update.withdrawn)
 
     async def _scope(self, message: discord.Message) -> Scope:
         """Return what everybody who will see the reply may read."""
@@ -102,7 +104,7 @@ class Chat(commands.Cog):
         for said in reversed(recent):
             silent = guild_id is not None and await self.bot.service.is_opted_out(said.author.id, guild_id)
             if said.content.strip() and not silent:
-                turns.append(Turn(said.author.display_name, said.content[:TURN_CHARACTERS]))
+                turns.append(Turn(said.author.display_name, said.content[:TURN_CHARACTERS], said.id))
         return turns
 
 

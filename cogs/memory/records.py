@@ -105,10 +105,11 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One recent turn of the conversation that a query stands in."""
+    """One recent turn of the conversation that a query stands in; ``message_id`` where it is a message."""
 
     author_name: str
     content: str
+    message_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

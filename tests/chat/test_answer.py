@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -35,6 +35,9 @@ class Memory:
     async def recall(self, request: RecallRequest) -> RecallResult:
         self.requests.append(request)
         return RecallResult(self.hits, Reach(1204, 4, NOW - dt.timedelta(days=29)), "cpu", "small-ce")
+
+    async def messages(self, message_ids: Collection[int], scope: Scope) -> list[StoredMessage]:
+        return [hit.message for hit in self.hits if hit.message.id in message_ids]
 
 
 class Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,9 @@ class Fixed:
     async def recall(self, request: RecallRequest) -> RecallResult:
         self.requests.append(request)
         return RecallResult((self.hit,), Reach(1, 1, NOW), profile="cpu", reranker="small")
+
+    async def messages(self, message_ids: Collection[int], scope: Scope) -> list[StoredMessage]:
+        return [self.hit.message]
 
 
 class Parrot:
