@@ -47,7 +47,7 @@ class TorchEncoder:
                 )
             elif spec.pooling in POOLING:
                 transformer = Transformer(str(folder), model_kwargs=arguments)
-                width = int(transformer.get_word_embedding_dimension())
+                width = int(transformer.get_embedding_dimension())
                 modules = [transformer, Pooling(width, POOLING[spec.pooling])]
                 self._model = SentenceTransformer(modules=modules, device=options.device)
             else:
