@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE = 4
-"""Hits recalled beyond the limit, because earlier questions of the same words are no memories."""
 QUERY_LIMIT = 1000
 """A longer question is cut to this many characters for the search; the model still reads all of it."""
 
@@ -178,13 +176,14 @@ class ChatService:
             request = RecallRequest(
                 query=asked[:QUERY_LIMIT],
                 scope=scope,
-                limit=self._limit + SPARE,
+                limit=self._limit,
                 turns=tuple(turns),
                 asked_at=now,
                 exclude_ids=exclude_ids,
                 evidence=True,
+                answers_only=True,
             )
-            result = _without_the_question(await self._memory.recall(request), asked, self._limit)
+            result = await self._memory.recall(request)
             if self._llm is None:
                 yield self._extractive(result, now, None, names)
                 return
@@ -288,17 +287,6 @@ def _always(scope: Scope) -> Callable[[], Awaitable[Scope]]:
         return scope
 
     return same
-
-
-def _without_the_question(result: RecallResult, asked: str, limit: int) -> RecallResult:
-    """Return a result without the times that the same was asked before, which answer nothing."""
-    words = _words(asked)
-    hits = [hit for hit in result.hits if _words(question_of(hit.message.content, None)) != words]
-    return replace(result, hits=tuple(hits[:limit]))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
 
 
 def build_chat(settings: Settings, service: MemoryService) -> ChatService:

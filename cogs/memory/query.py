@@ -18,6 +18,7 @@ _ALSO_WORDS = frozenset(
     )
 )
 """Names that are also words: they count as names only where they are written as such inside a sentence."""
+_MENTION = re.compile(r"<@!?[0-9]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ class QueryInfo:
     def telling(self) -> tuple[str, ...]:
         """The terms that are no author's name; all of them where there is nothing else."""
         return tuple(term for term in self.terms if term not in self.name_terms) or self.terms
+
+
+def repeats(query: str, content: str) -> bool:
+    """Tell whether a message says the words of the query and no others, mentions aside."""
+    return _words(_MENTION.sub(" ", content)) == _words(query)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def analyse(query: str, authors: Sequence[str], now: dt.datetime) -> QueryInfo:

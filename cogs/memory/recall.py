@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cogs.memory.errors import BadRequest
 from cogs.memory.fusion import blended
 from cogs.memory.loadout import MODEL_ERRORS, Loadout
-from cogs.memory.query import QueryInfo, analyse, conversation_query
+from cogs.memory.query import QueryInfo, analyse, conversation_query, repeats
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.runtime import DeadlineExceeded, Priority
 from cogs.memory.search import DEPTH, SHALLOW, Candidates, find_candidates
@@ -114,6 +114,9 @@ class RecallMixin(ServiceBase):
         )
         seconds.update(found.seconds)
         hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused if f.message_id in found.messages]
+        if request.answers_only:
+            # Before they are judged: an echo of the question would take its share of what is certain.
+            hits = [hit for hit in hits if not repeats(request.query, hit.message.content)]
         head = hits[: loadout.profile.candidates]
         reranker = None
         reranked: list[Hit] | None = None

@@ -117,7 +117,8 @@ class RecallRequest:
     """A question to the memory. ``limit`` is the number of hits, 1 to 50.
 
     ``explain`` returns the order of every stage as well; ``evidence`` asks a reranker that can for the evidence in the
-    hits, which is shorter than they are.
+    hits, which is shorter than they are; ``answers_only`` leaves out messages that only repeat the query: whoever asked
+    the same before did not answer it.
     """
 
     query: str
@@ -128,6 +129,7 @@ class RecallRequest:
     asked_at: dt.datetime | None = None
     explain: bool = False
     evidence: bool = False
+    answers_only: bool = False
     exclude_ids: frozenset[int] = frozenset()
 
 

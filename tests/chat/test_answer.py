@@ -100,15 +100,10 @@ async def test_the_scope_and_the_turns_reach_the_memory_as_they_are() -> None:
     assert request.turns == (Turn("Cy", "hi"),)
     assert request.limit >= 3
     assert request.evidence
+    assert request.answers_only
     assert request.exclude_ids == {5}
     assert request.asked_at == NOW
     assert len(request.query) == 1000
-
-
-async def test_the_same_question_asked_before_is_no_memory() -> None:
-    asked_before = replace(HITS[0], message=replace(HITS[0].message, content="<@99> What colour is the fence?"))
-    (only,) = await replies(Memory(asked_before, *HITS[1:]), None, question="what colour is the fence")
-    assert only.cited == (32,)
 
 
 async def test_what_the_reranker_thinks_unlikely_is_not_called_an_answer() -> None:

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from cogs.memory.conversation import conversation_query, points_back
-from cogs.memory.query import analyse
+from cogs.memory.query import analyse, repeats
 from cogs.memory.records import Turn
 
 NOW = dt.datetime(2026, 6, 10, tzinfo=dt.UTC)
@@ -74,3 +74,17 @@ def test_without_turns_nothing_changes_and_long_turns_are_cut() -> None:
     assert conversation_query("What did she say about it?", ()) == "What did she say about it?"
     long = conversation_query("What did she say about it?", [Turn("Ben", "x" * 5000)] * 9)
     assert len(long) < 700
+
+
+@pytest.mark.parametrize(
+    ("content", "repeated"),
+    [
+        ("where does Nadia live", True),
+        ("<@99> Where does <@!7> Nadia live??", True),
+        ("where does Nadia live now?", False),
+        ("Nadia lives where the bakery is", False),
+        ("", False),
+    ],
+)
+def test_a_message_repeats_the_query_by_its_words_alone(content: str, repeated: bool) -> None:
+    assert repeats("Where does Nadia live?", content) is repeated

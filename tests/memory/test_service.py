@@ -277,3 +277,20 @@ async def test_what_is_deleted_or_edited_while_the_reranker_works_is_not_shown_a
             monkeypatch.setattr(RerankerService, "rerank_results", rerank)
             await ask(service, "pizza at the harbour")
             assert len(loadout.cache) > 0
+
+
+async def test_who_asked_the_same_before_takes_no_share_from_the_answer(tmp_path: Path) -> None:
+    home = "I moved to Harbour Street last week, so I can walk to the boat now"
+    asked = "where does Anna live?"
+    async with running_service(tmp_path, profile="cpu") as service:
+        await service.remember([message(1, home, ANNA), message(2, RAID, BEN)])
+        await service.drain()
+        (alone, *_) = (await ask(service, asked, answers_only=True)).hits
+        await service.remember([message(3, f"<@99> {asked}", BEN), message(4, "Where does Anna live", BEN)])
+        await service.drain()
+        (first, *others) = (await ask(service, asked, answers_only=True)).hits
+        assert first.message.content == home
+        assert first.rerank_score == pytest.approx(alone.rerank_score, abs=0.05)
+        assert all("Anna live" not in hit.message.content for hit in others)
+        searched = texts(await ask(service, asked))
+        assert "Where does Anna live" in searched, "a search finds what was typed"
