@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -33,13 +32,21 @@ def guarded(app: typer.Typer) -> int:
     except (MnemeError, SettingsError) as error:
         errors.print(str(error), style="red", markup=False)
         return USAGE_ERROR
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return USAGE_ERROR
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except typer.TyperException as error:
+        return _misused(error)
+    except (KeyboardInterrupt, typer.Abort):
         return 130
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Say what was wrong with a command line; where nothing was typed, its help has been printed already."""
+    message = error.format_message().strip()
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if message:
+        errors.print(message, style="red", markup=False)
+    if message and context is not None:
+        errors.print(f"python {context.command_path} --help shows how it is used.", markup=False)
+    return USAGE_ERROR
 
 
 def configure_logging(settings: Settings) -> None:
