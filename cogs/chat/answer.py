@@ -181,7 +181,7 @@ class ChatService:
                 asked_at=now,
                 exclude_ids=exclude_ids,
                 evidence=True,
-                answers_only=True,
+                repeated="none",
             )
             result = await self._memory.recall(request)
             if self._llm is None:

@@ -18,6 +18,7 @@ _ALSO_WORDS = frozenset(
     )
 )
 """Names that are also words: they count as names only where they are written as such inside a sentence."""
+_ASKING = frozenset("who whom whose what when where why which how".split())
 _MENTION = re.compile(r"<@!?[0-9]+>")
 
 
@@ -43,6 +44,12 @@ class QueryInfo:
 def repeats(query: str, content: str) -> bool:
     """Tell whether a message says the words of the query and no others, mentions aside."""
     return _words(_MENTION.sub(" ", content)) == _words(query)
+
+
+def asks(query: str) -> bool:
+    """Tell whether a query is a question, by its mark or its first word."""
+    first = next(iter(_words(query)), "")
+    return query.rstrip().endswith(("?", "？")) or first in _ASKING
 
 
 def _words(text: str) -> list[str]:

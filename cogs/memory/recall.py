@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cogs.memory.errors import BadRequest
 from cogs.memory.fusion import blended
 from cogs.memory.loadout import MODEL_ERRORS, Loadout
-from cogs.memory.query import QueryInfo, analyse, conversation_query, repeats
+from cogs.memory.query import QueryInfo, analyse, asks, conversation_query, repeats
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.runtime import DeadlineExceeded, Priority
 from cogs.memory.search import DEPTH, SHALLOW, Candidates, find_candidates
@@ -88,7 +88,7 @@ class RecallMixin(ServiceBase):
             raise BadRequest("This message is not in the memory, or holds no text to compare.")
         text = checked_query(body(found[message_id])[:QUERY_CHARACTERS])
         return await self.recall(
-            RecallRequest(text, scope, Filters(), limit=limit, exclude_ids=frozenset({message_id}))
+            RecallRequest(text, scope, Filters(), limit=limit, repeated="any", exclude_ids=frozenset({message_id}))
         )
 
     async def _recall_with(
@@ -114,9 +114,9 @@ class RecallMixin(ServiceBase):
         )
         seconds.update(found.seconds)
         hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused if f.message_id in found.messages]
-        if request.answers_only:
-            # Before they are judged: an echo of the question would take its share of what is certain.
-            hits = [hit for hit in hits if not repeats(request.query, hit.message.content)]
+        # An echo of the question is not judged: it would take its share of what is certain from the answer.
+        echoes = [hit for hit in hits if _is_echo(request, hit)]
+        hits = [hit for hit in hits if hit not in echoes]
         head = hits[: loadout.profile.candidates]
         reranker = None
         reranked: list[Hit] | None = None
@@ -134,12 +134,14 @@ class RecallMixin(ServiceBase):
         elif loadout.reranker is None:
             degraded = degraded or self._without_reranker(loadout)
         seconds["recall"] = time.perf_counter() - started
-        ordered = hits if reranked is None else [*reranked, *hits[len(head) :]]
+        ordered = [*(hits if reranked is None else [*reranked, *hits[len(head) :]]), *echoes]
         shown = [
             hit
-            for hit in (ordered if reranked is None else reranked)
+            for hit in (hits if reranked is None else reranked)
             if hit.rerank_score is None or hit.rerank_score >= loadout.profile.min_score
         ]
+        if echoes and request.repeated == "last":
+            shown = [*shown[: max(request.limit - 1, 1)], echoes[0]]
         if loadout.reranker is not None:
             shown = await asyncio.to_thread(self._as_they_stand, shown, request.scope)
         reach = await asyncio.to_thread(self._reach_of, request.scope) if not shown else Reach(0, 0, None)
@@ -261,6 +263,13 @@ class RecallMixin(ServiceBase):
             for c in scored
         ]
         return sorted(hits, key=lambda hit: -(hit.rerank_score or 0.0)) if weight else hits, None
+
+
+def _is_echo(request: RecallRequest, hit: Hit) -> bool:
+    """Tell whether a hit only repeats the question; where answers are wanted, a query need not look like one."""
+    if request.repeated == "any" or not (request.repeated == "none" or asks(request.query)):
+        return False
+    return repeats(request.query, hit.message.content)
 
 
 def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:

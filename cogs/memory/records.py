@@ -117,8 +117,8 @@ class RecallRequest:
     """A question to the memory. ``limit`` is the number of hits, 1 to 50.
 
     ``explain`` returns the order of every stage as well; ``evidence`` asks a reranker that can for the evidence in the
-    hits, which is shorter than they are; ``answers_only`` leaves out messages that only repeat the query: whoever asked
-    the same before did not answer it.
+    hits, which is shorter than they are. Whoever asked the same before did not answer it: of messages that only repeat
+    a question the best is the ``last`` hit, not judged, or there are ``none``; ``any`` counts them like all others.
     """
 
     query: str
@@ -129,7 +129,7 @@ class RecallRequest:
     asked_at: dt.datetime | None = None
     explain: bool = False
     evidence: bool = False
-    answers_only: bool = False
+    repeated: Literal["last", "none", "any"] = "last"
     exclude_ids: frozenset[int] = frozenset()
 
 

@@ -100,7 +100,7 @@ async def test_the_scope_and_the_turns_reach_the_memory_as_they_are() -> None:
     assert request.turns == (Turn("Cy", "hi"),)
     assert request.limit >= 3
     assert request.evidence
-    assert request.answers_only
+    assert request.repeated == "none"
     assert request.exclude_ids == {5}
     assert request.asked_at == NOW
     assert len(request.query) == 1000

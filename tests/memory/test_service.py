@@ -285,12 +285,37 @@ async def test_who_asked_the_same_before_takes_no_share_from_the_answer(tmp_path
     async with running_service(tmp_path, profile="cpu") as service:
         await service.remember([message(1, home, ANNA), message(2, RAID, BEN)])
         await service.drain()
-        (alone, *_) = (await ask(service, asked, answers_only=True)).hits
+        (alone, *_) = (await ask(service, asked)).hits
         await service.remember([message(3, f"<@99> {asked}", BEN), message(4, "Where does Anna live", BEN)])
         await service.drain()
-        (first, *others) = (await ask(service, asked, answers_only=True)).hits
-        assert first.message.content == home
-        assert first.rerank_score == pytest.approx(alone.rerank_score, abs=0.05)
-        assert all("Anna live" not in hit.message.content for hit in others)
-        searched = texts(await ask(service, asked))
-        assert "Where does Anna live" in searched, "a search finds what was typed"
+        for repeated in ("none", "last"):
+            (first, *others) = (await ask(service, asked, repeated=repeated)).hits
+            assert first.message.content == home
+            assert first.rerank_score == pytest.approx(alone.rerank_score, abs=0.05)
+            echoes = [hit for hit in others if "Anna live" in hit.message.content]
+            assert len(echoes) == (0 if repeated == "none" else 1)
+            assert not echoes or echoes[0] is others[-1]
+        one = await ask(service, asked, limit=1)
+        assert texts(one) == [home]
+        two = await ask(service, asked, limit=2)
+        assert "Anna live" in texts(two)[1], "a search still finds what was typed"
+
+
+async def test_what_was_typed_is_found_first_where_it_asks_nothing(tmp_path: Path) -> None:
+    async with running_service(tmp_path, profile="cpu") as service:
+        await service.remember([*CHAT, message(6, "pizza place", BEN)])
+        await service.drain()
+        assert "pizza place" in texts(await ask(service, "pizza place", limit=2))
+        similar = await service.similar(message(6, "").id, Scope.of(GUILD, [GENERAL]))
+        assert PIZZA in texts(similar)
+
+
+async def test_a_question_that_nobody_answered_is_found_as_it_was_asked(tmp_path: Path) -> None:
+    async with running_service(tmp_path, profile="cpu") as service:
+        await service.remember(
+            [message(1, "Who has the blue ladder?", BEN), message(2, "Who has the blue ladder", ANNA)]
+        )
+        await service.drain()
+        assert texts(await ask(service, "who has the blue ladder?", limit=1)) != []
+        similar = await service.similar(message(1, "").id, Scope.of(GUILD, [GENERAL]))
+        assert texts(similar) == ["Who has the blue ladder"]
