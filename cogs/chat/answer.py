@@ -35,7 +35,7 @@ QUERY_LIMIT = 1000
 
 STARTS = 2
 """How often a reply is begun while what it rests on changes; then the memories are quoted without a model."""
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 """So often a growing reply looks whether what it rests on still stands."""
 CHANGED = "What I was answering from was changed meanwhile."
 NOTHING_YET = Answer("…", "…", ())
@@ -139,7 +139,7 @@ class ChatService:
         *,
         asker: str = "",
         exclude_ids: frozenset[int] = frozenset(),
-        names: Mapping[int, str] | None = None,
+        names: Callable[[Scope], Mapping[int, str]] | None = None,
         scope_now: Callable[[], Awaitable[Scope]] | None = None,
         turns_now: Callable[[Scope], Awaitable[Sequence[Turn]]] | None = None,
     ) -> AsyncGenerator[ReplyUpdate, None]:
@@ -154,7 +154,7 @@ class ChatService:
             turns: The recent turns of the channel, oldest first, without the question.
             asker: Who asks.
             exclude_ids: Messages that are no memory here: the question itself, the bot's own answers.
-            names: Names of members, roles and channels by id, of things that the readers may know of.
+            names: Returns names of roles and channels by id, of things that the readers of a scope may know of.
             scope_now: Returns the scope as it is at the moment of the call; by default it stays what it was.
             turns_now: Returns the turns as they are at the moment of the call; by default they are left out of a
                 second beginning.
@@ -185,10 +185,16 @@ class ChatService:
             )
             result = await self._memory.recall(request)
             if self._llm is None:
-                yield self._extractive(result, now, None, names)
+                yield self._extractive(result, now, None, names and names(scope))
                 return
             prompt = build_prompt(
-                asked, result.hits, turns, asker=asker, budget=self._context_tokens, count=self._count, names=names
+                asked,
+                result.hits,
+                turns,
+                asker=asker,
+                budget=self._context_tokens,
+                count=self._count,
+                names=names and names(scope),
             )
             if prompt.tokens_saved and self._on_tokens_saved is not None:
                 self._on_tokens_saved(prompt.tokens_saved)
@@ -204,10 +210,12 @@ class ChatService:
                 break
             else:
                 return
-        # Seconds have passed since the search.
-        said = await self._said([hit.message.id for hit in result.hits], await readable())
-        standing = tuple(hit for hit in result.hits if said.get(hit.message.id) == body(hit.message))
-        yield self._extractive(replace(result, hits=standing), now, failure, names)
+        scope = await readable()
+        found = {hit.message.id: body(hit.message) for hit in result.hits}
+        if await self._said(found, scope) != found:
+            # Seconds have passed since the search.
+            result = await self._memory.recall(replace(request, scope=scope, turns=()))
+        yield self._extractive(result, now, failure, names and names(scope))
 
     async def _written(
         self,
@@ -324,6 +332,6 @@ class Pacer:
         self._next = now + self.interval
 
 
-def question_of(content: str, bot_id: int | None) -> str:
-    """Return what a message asks the bot: its text without the bot's own mention (``None``: without any)."""
-    return re.sub(rf"\s*<@!?{bot_id or '[0-9]+'}>\s*", " ", content).strip()
+def question_of(content: str, bot_id: int) -> str:
+    """Return what a message asks the bot: its text without the bot's own mention."""
+    return re.sub(rf"\s*<@!?{bot_id}>\s*", " ", content).strip()

@@ -75,8 +75,10 @@ class Chat(commands.Cog):
                 turns,
                 asker=message.author.display_name,
                 exclude_ids=frozenset({message.id}),
-                names=self.bot.readers.names(scope),
-                scope_now=lambda: self._scope(message),
+                names=self.bot.readers.names,
+                # A direct message shows the asker what they could read as they asked; to ask Discord for it again and
+                # again while a model writes would take a request for each server and thread that they share.
+                scope_now=None if message.guild is None else lambda: self._scope(message),
                 turns_now=lambda scope: self._turns(message, scope),
             )
             async for update in updates:

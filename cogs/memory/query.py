@@ -43,7 +43,8 @@ class QueryInfo:
 
 def repeats(query: str, content: str) -> bool:
     """Tell whether a message says the words of the query and no others, mentions aside."""
-    return _words(_MENTION.sub(" ", content)) == _words(query)
+    asked = _words(query)
+    return bool(asked) and _words(_MENTION.sub(" ", content)) == asked
 
 
 def asks(query: str) -> bool:

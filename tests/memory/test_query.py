@@ -88,3 +88,8 @@ def test_without_turns_nothing_changes_and_long_turns_are_cut() -> None:
 )
 def test_a_message_repeats_the_query_by_its_words_alone(content: str, repeated: bool) -> None:
     assert repeats("Where does Nadia live?", content) is repeated
+
+
+def test_signs_alone_repeat_nothing() -> None:
+    assert not repeats("???", "!!")
+    assert not repeats("🔥", "✨")

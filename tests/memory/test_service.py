@@ -316,6 +316,6 @@ async def test_a_question_that_nobody_answered_is_found_as_it_was_asked(tmp_path
             [message(1, "Who has the blue ladder?", BEN), message(2, "Who has the blue ladder", ANNA)]
         )
         await service.drain()
-        assert texts(await ask(service, "who has the blue ladder?", limit=1)) != []
+        assert "blue ladder" in texts(await ask(service, "who has the blue ladder?", limit=1))[0]
         similar = await service.similar(message(1, "").id, Scope.of(GUILD, [GENERAL]))
         assert texts(similar) == ["Who has the blue ladder"]
