@@ -124,3 +124,30 @@ async def test_what_is_closed_off_while_it_writes_leaves_the_reply(harbour: Harb
     assert "behind the stove" not in reply
     assert "cleaned the annex" in reply
     assert "behind the stove" not in harbour.writer.prompts[-1]
+
+
+async def test_in_a_direct_message_deletions_count_and_discord_is_not_asked_again_and_again(harbour: Harbour) -> None:
+    server = harbour.server
+    said = await server.say(harbour.ann, harbour.general, "The lantern oil stands in the red cupboard")
+    await server.say(harbour.ann, harbour.general, "The lantern has a new wick")
+    for _ in range(50):
+        call = await server.slash(harbour.ben, harbour.general, "recall", query="lantern oil")
+        if "red cupboard" in await call.answer():
+            break
+        await asyncio.sleep(0.1)
+    direct = server.world.direct(harbour.ben)
+    harbour.writer.dawdle = True
+    asked = await server.say(harbour.ben, direct, "where is the lantern oil?")
+    await server.reply_to(direct, asked, "red cupboard")
+    before = len(server.rest.requests)
+    await asyncio.sleep(2.5)
+    since = [path for _, _, path in server.rest.requests[before:]]
+    assert not [path for path in since if "/members/" in path or "/thread-members/" in path]
+    await server.delete(harbour.general, said)
+    await server.until(
+        lambda: "red cupboard" not in server.answers_to(direct, asked)[0]["content"], "a reply without", 5
+    )
+    harbour.writer.dawdle = False
+    reply = await server.reply_to(direct, asked, "THE END.")
+    assert "new wick" in reply
+    assert "red cupboard" not in reply
