@@ -159,9 +159,8 @@ async def test_where_nothing_changes_the_model_is_asked_once(tmp_path: Path) -> 
 
 async def test_where_all_of_it_goes_the_reply_says_that_nothing_was_found(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
-        other = message(5, "Bread is in the oven", BEN)
-        await service.remember([CODE, other])
-        model = Quoting(erase(service, CODE.id), erase(service, other.id))
+        await service.remember([CODE, DOOR])
+        model = Quoting(erase(service, CODE.id), erase(service, DOOR.id))
         last = (await updates_of(service, model))[-1]
         empty = [
             update async for update in ChatService(service, None).reply("what is the vault code?", await everywhere())
