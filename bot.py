@@ -6,9 +6,13 @@ import sys
 
 import typer
 
-from cogs.memory import cli, models_cli
-from cogs.memory.bench import cli as bench_cli
-from cogs.memory.lab import evaluate_cli, sources_cli, train_cli
+from cogs.bench import cli as bench_cli
+from cogs.lab.datasets import cli as sources_cli
+from cogs.lab.evaluation import cli as evaluate_cli
+from cogs.lab.training import cli as train_cli
+from cogs.shell import commands as cli
+from cogs.shell import models as models_cli
+from cogs.shell import startup
 
 app = typer.Typer(
     name="mneme",
@@ -28,7 +32,7 @@ app.add_typer(bench_cli.app, name="bench")
 
 def main() -> None:
     """Run a command; what a person can mend ends in one sentence and exit code 2."""
-    sys.exit(cli.guarded(app))
+    sys.exit(startup.guarded(app))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Replies when it is spoken to."""
+"""A reply from recalled memories: prompt, model, rendering. Imports memory; never discord."""

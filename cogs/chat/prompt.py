@@ -1,8 +1,8 @@
 """Recalled memories → the prompt's context block, inside a token budget. Pure.
 
 Everything that somebody else wrote is data. Each memory is one line of look-alike-free text (see
-:func:`cogs.memory.defuse.for_prompt`) inside a fence whose mark is drawn anew for every prompt, so no stored message
-can have been written to close it; and the system prompt says that nothing inside the fence is an instruction.
+:func:`cogs.memory.text.sanitize.for_prompt`) inside a fence whose mark is drawn anew for every prompt, so no stored
+message can have been written to close it; and the system prompt says that nothing inside the fence is an instruction.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cogs.memory.defuse import for_prompt, one_line
-from cogs.memory.presentation import author_label, channel_label, message_text
 from cogs.memory.records import Hit, Turn
+from cogs.memory.text.presentation import author_label, channel_label, message_text
+from cogs.memory.text.sanitize import for_prompt, one_line
 
 TokenCounter = Callable[[str], int]
 

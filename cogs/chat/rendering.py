@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cogs.memory.defuse import defused, discord_length, markdown, whole_links
-from cogs.memory.excerpts import excerpt, fit
-from cogs.memory.presentation import MESSAGE, author_label, channel_label, message_text, when_text
 from cogs.memory.records import Hit
+from cogs.memory.text.excerpts import excerpt, fit
+from cogs.memory.text.presentation import MESSAGE, author_label, channel_label, message_text, when_text
+from cogs.memory.text.sanitize import defused, discord_length, markdown, whole_links
 
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _CITATION = re.compile(r"[ \t]?(?<!\\)\[(\d{1,4}(?:\s*[,;–-]\s*\d{1,4})*)\](?!\()")

@@ -1,0 +1,1 @@
+"""The memory without Discord; the door is service.MemoryService."""

@@ -7,36 +7,15 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 
+from cogs.memory.caches.memory_caches import ServiceBase
 from cogs.memory.errors import StorageError
+from cogs.memory.housekeeping import ERASE_SECONDS, HOUSEKEEPING_SECONDS, RETRY_SECONDS, ClockWatch, _now_ms
 from cogs.memory.records import IncomingMessage, JsonObject, PersonSummary
-from cogs.memory.repository_people import EVERYWHERE
-from cogs.memory.service_base import ServiceBase
+from cogs.memory.storage.people import EVERYWHERE
 
 log = logging.getLogger(__name__)
 BATCH = 2000
 DAY_MS = 86_400_000
-HOUSEKEEPING_SECONDS = 600.0
-RETRY_SECONDS = 10.0
-JUMP_SECONDS = 3600.0
-ERASE_SECONDS = 0.5
-"""How long the files may hold the bytes of text that was deleted or replaced, where they are not very large."""
-
-
-class ClockWatch:
-    """Tells a wall clock that jumped from one that runs: a jump must not make every message too old at once."""
-
-    def __init__(self) -> None:
-        self._offset: float | None = None
-
-    def steady_ms(self) -> int | None:
-        """Return the time if it went with the time that passed since the last call, or at the first; else ``None``.
-
-        What is too old is told from this reading: a later one may be from after a jump.
-        """
-        now = _now_ms()
-        offset = now / 1000 - time.monotonic()
-        last, self._offset = self._offset, offset
-        return now if last is None or abs(offset - last) < JUMP_SECONDS else None
 
 
 class ForgettingMixin(ServiceBase):
@@ -221,7 +200,3 @@ class ForgettingMixin(ServiceBase):
     async def stored_about(self, user_id: int, guild_id: int | None) -> PersonSummary:
         """Return how much of a person is stored."""
         return await asyncio.to_thread(self.repository.person_summary, user_id, guild_id)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

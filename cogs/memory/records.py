@@ -236,3 +236,11 @@ class Status:
     uptime: float
     degraded: str | None = None
     tokens_saved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What a reranker computed of a document ahead of any query; ``key`` names model, revision, form and text."""
+
+    key: str
+    data: bytes = field(repr=False)

@@ -6,37 +6,32 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from cogs.memory import profiles as profile_rules
-from cogs.memory.database import FolderLock, create_engine, migrate
 from cogs.memory.errors import BadRequest, ProfileError
 from cogs.memory.forgetting import ForgettingMixin
-from cogs.memory.ingest import IngestWorker
-from cogs.memory.labels import LabelMixin, LabelWorker
-from cogs.memory.loadout import Loadout, LoadoutFactory
-from cogs.memory.profiles import Machine, MemoryProfile
-from cogs.memory.recall import RecallMixin
-from cogs.memory.records import (
-    ChannelInfo,
-    IncomingMessage,
-    ProfileReport,
-    Reach,
-    Scope,
-    Status,
-    StoredMessage,
-)
-from cogs.memory.repository import Repository
-from cogs.memory.repository_base import from_ms
-from cogs.memory.repository_people import PersonHasher
-from cogs.memory.rerankers.kalm_store import PassageStore
+from cogs.memory.inference import profiles as profile_rules
+from cogs.memory.inference.device_worker import DeviceWorker, Priority
+from cogs.memory.inference.model_slot import ModelSlot
+from cogs.memory.inference.profiles import Machine, MemoryProfile
+from cogs.memory.ingest.labels import LabelMixin, LabelWorker
+from cogs.memory.ingest.worker import IngestWorker
+from cogs.memory.models.loadout import Loadout, LoadoutFactory
+from cogs.memory.profile_switch import PROFILE_KEY, Progress
+from cogs.memory.recall.pipeline import RecallMixin
+from cogs.memory.records import ChannelInfo, IncomingMessage, ProfileReport, Reach, Scope, Status, StoredMessage
 from cogs.memory.rerankers.registry import load_specs
-from cogs.memory.runtime import DeviceWorker, ModelSlot, Priority
+from cogs.memory.storage.connection import from_ms
+from cogs.memory.storage.database import create_engine, migrate
+from cogs.memory.storage.folder_lock import FolderLock
+from cogs.memory.storage.people import PersonHasher
+from cogs.memory.storage.prepared_passages import PassageStore
+from cogs.memory.storage.repository import Repository
+from cogs.memory.storage.verify import Verification, verify_stores
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
-Progress = Callable[[str, float], Awaitable[None]]
-PROFILE_KEY = "profile"
 
 
 class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
@@ -350,3 +345,11 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
 def _busy(seconds: float | None) -> str:
     """Return what to say of a model's call that has gone on for so long; a short one is not worth a word."""
     return "" if seconds is None or seconds < 1 else f", a call has been running for {seconds:.0f} s"
+
+
+async def verify_service(service: MemoryService) -> Verification:
+    """Compare the stores of a memory that runs, and the index that it searches with the vectors in the database."""
+    with service.slot.acquire() as loadout:
+        found = await asyncio.to_thread(verify_stores, service.repository)
+        stray, lacking = await asyncio.to_thread(loadout.indexes.differences)
+    return replace(found, stray_indexed=stray, lacking_indexed=lacking)

@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bot import app
-from cogs.memory.bench import chatter, rerank, rerank_paths, vectors
-from cogs.memory.bench.measure import BenchError, PathFigures, PathPlan, interleave, peak_memory
-from cogs.memory.bench.report import Bench, Series, Target
+from cogs.bench import chatter, rerank, rerank_paths, vectors
+from cogs.bench.measure import BenchError, PathFigures, PathPlan, interleave, peak_memory
+from cogs.bench.report import Bench, Series, Target
 
 FIGURES = {"seconds", "ratio", "max_difference", "peak_rss_mb"}
 
@@ -108,16 +108,14 @@ def test_soak_through_discord_loses_nothing() -> None:
 
 def test_memory_is_of_the_path_alone(tmp_path: Path) -> None:
     config = {"messages": 20_000, "dim": 384, "folder": str(tmp_path), "threads": 1}
-    small = peak_memory("cogs.memory.bench.search", "1 %: mneme flat-int8", config)
-    large = peak_memory("cogs.memory.bench.search", "1 %: numpy float32", config)
+    small = peak_memory("cogs.bench.search", "1 %: mneme flat-int8", config)
+    large = peak_memory("cogs.bench.search", "1 %: numpy float32", config)
     assert small.imports < small.rss < large.rss
 
 
 def test_a_path_that_fails_is_named() -> None:
     with pytest.raises(BenchError, match="all: nonsense"):
-        peak_memory(
-            "cogs.memory.bench.search", "all: nonsense", {"messages": 100, "dim": 8, "folder": "/", "threads": 1}
-        )
+        peak_memory("cogs.bench.search", "all: nonsense", {"messages": 100, "dim": 8, "folder": "/", "threads": 1})
 
 
 def test_an_unknown_device_is_refused_and_so_is_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

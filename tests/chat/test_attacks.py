@@ -12,20 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cogs.chat.answer import ChatService
 from cogs.chat.prompt import build_prompt
-from cogs.memory.defuse import discord_length
-from cogs.memory.presentation import result_pages
-from cogs.memory.records import (
-    Attachment,
-    Hit,
-    Reach,
-    RecallRequest,
-    RecallResult,
-    Scope,
-    StoredMessage,
-    Turn,
-)
+from cogs.chat.service import ChatService
+from cogs.memory.records import Attachment, Hit, Reach, RecallRequest, RecallResult, Scope, StoredMessage, Turn
+from cogs.memory.text.presentation import result_pages
+from cogs.memory.text.sanitize import discord_length
 
 ATTACKS: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent.parent / "data" / "attacks.yaml").read_text(encoding="utf-8")

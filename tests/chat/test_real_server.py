@@ -23,11 +23,11 @@ from pydantic import SecretStr
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from cogs.chat.answer import ChatService
-from cogs.chat.llm import ChatModel
+from cogs.chat.language_model import ChatModel
 from cogs.chat.prompt import build_prompt
-from cogs.memory.defuse import discord_length
+from cogs.chat.service import ChatService
 from cogs.memory.records import Hit, Reach, RecallRequest, RecallResult, Scope, StoredMessage, Turn
+from cogs.memory.text.sanitize import discord_length
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

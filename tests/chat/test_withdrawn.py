@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cogs.chat.answer import ChatService, ReplyUpdate
-from cogs.chat.llm import LlmTimeout
+from cogs.chat.language_model import LlmTimeout
+from cogs.chat.service import ChatService, ReplyUpdate
 from cogs.memory.records import Scope, Turn
 from cogs.memory.service import MemoryService
 from tests.memory.building import BEN, GENERAL, GUILD, SECRET, message, running_service

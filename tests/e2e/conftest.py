@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.discord_server import Channel, DiscordServer, Guild, Person
 from tests.discord_server.world import MANAGE_GUILD, PRIVATE_THREAD, PUBLIC_THREAD
 from tests.e2e.bot_process import BotProcess, running_bot
-from tests.memory.test_labels import with_word_reranker
+from tests.memory.ingest.test_labels import with_word_reranker
 
 PROFILES = """
 words:

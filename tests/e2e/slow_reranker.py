@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from cogs.memory.rerankers.base import Document, LoadOptions, RerankerSpec, Score
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec
+from cogs.memory.rerankers.base import Document, Score
 from tests.memory.word_reranker import WordReranker
 
 SECONDS = 3.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import cogs
-from cogs.discord_app import minimal_intents
+from cogs.app.client import minimal_intents
 from tests.discord_server.world import MANAGE_GUILD, Payload
 from tests.e2e.conftest import Harbour
 

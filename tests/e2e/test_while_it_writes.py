@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.chat.test_llm import piece
+from tests.chat.test_language_model import piece
 from tests.discord_server import Channel, DiscordServer, Guild, Person
 from tests.e2e.bot_process import running_bot
 from tests.e2e.conftest import build

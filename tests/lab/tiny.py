@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, Qwen3Config, Qwen3ForCausalLM
 
-from cogs.memory.lab.first_stage import minilm_folder
-from cogs.memory.lab.recipe import DataEntry, Labels, Recipe
-from cogs.memory.lab.train_examples import LabelledList, write_labelled
+from cogs.lab.search.first_stage import minilm_folder
+from cogs.lab.training.examples import LabelledList, write_labelled
+from cogs.lab.training.recipe import DataEntry, Labels, Recipe
 
 WORDS = "river stone lamp cloud table paper green seven north apple chair winter music bridge silver window".split()
 

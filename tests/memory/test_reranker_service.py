@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from cogs.memory.labels import classify
-from cogs.memory.profiles import MemoryProfile
-from cogs.memory.repository_labels import LabelInfo
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.inference.profiles import MemoryProfile
+from cogs.memory.ingest.labels import classify
 from cogs.memory.reranker_service import RerankerService
-from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, RerankerUnavailable, Score
+from cogs.memory.rerankers.base import Document, Reranker, Score
+from cogs.memory.storage.labels import LabelInfo
 
 SEEN: list[str] = []
 SPEC = RerankerSpec("numbers", f"{__name__}:load")

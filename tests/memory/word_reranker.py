@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, Scale, Score
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec
+from cogs.memory.rerankers.base import Document, Reranker, Scale, Score
 
 
 class WordReranker(Reranker):

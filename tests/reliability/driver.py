@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from cogs.memory import embedding_service
-from cogs.memory.embedding_service import EMBEDDERS_FILE, MINILM, EmbedderSpec
+from cogs.memory.embedding import service as embedding_service
+from cogs.memory.embedding.specs import EMBEDDERS_FILE, MINILM, EmbedderSpec
 from cogs.memory.errors import MnemeError
 from cogs.memory.records import ChannelInfo, IncomingMessage, Scope
-from cogs.memory.service import MemoryService
-from cogs.memory.verify import verify_service
+from cogs.memory.service import MemoryService, verify_service
 from tests.memory.building import GUILD, ask, message, settings_in
 from tests.reliability.ledger import Operation
 
@@ -61,7 +60,7 @@ def _embedders(path: Path = EMBEDDERS_FILE) -> dict[str, EmbedderSpec]:
 
 
 async def _open(folder: Path) -> MemoryService:
-    embedding_service.load_embedders = _embedders
+    embedding_service.load_embedders = _embedders  # type: ignore[attr-defined]  # imported there, not exported
     profiles = folder.parent / "profiles.yaml"
     if not profiles.exists():
         profiles.write_text(PROFILES, encoding="utf-8")

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cogs.memory.embedding_service import Encoder
-from cogs.memory.rerankers.base import Document, LoadOptions, Reranker, RerankerSpec, Score
+from cogs.memory.embedding.specs import Encoder
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec
+from cogs.memory.rerankers.base import Document, Reranker, Score
 
 Fault = Literal["raises", "memory", "hangs", "nan"]
 

@@ -84,7 +84,7 @@ async def test_a_call_that_never_comes_back_is_given_up_and_the_device_goes_on(t
 async def test_an_embedder_in_trouble_leaves_the_search_by_words_and_loses_nothing(
     tmp_path: Path, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cogs.memory.ingest.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("cogs.memory.ingest.worker.RETRY_SECONDS", (0.05,))
     switch = Switch(fault)
     async with patient_service(tmp_path) as service:
         with service.slot.acquire() as loadout:
@@ -121,8 +121,8 @@ async def test_one_message_that_cannot_be_embedded_does_not_hold_up_the_others(t
 
 
 async def test_an_embedder_that_hangs_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cogs.memory.ingest.EMBED_SECONDS", 0.3)
-    monkeypatch.setattr("cogs.memory.ingest.RETRY_SECONDS", (0.05,))
+    monkeypatch.setattr("cogs.memory.ingest.worker.EMBED_SECONDS", 0.3)
+    monkeypatch.setattr("cogs.memory.ingest.worker.RETRY_SECONDS", (0.05,))
     switch = Switch("hangs")
     async with patient_service(tmp_path) as service:
         with service.slot.acquire() as loadout:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cogs.memory import forgetting
-from cogs.memory.database import sqlite_module
+from cogs.memory import housekeeping
 from cogs.memory.errors import StorageError
-from cogs.memory.service import MemoryService
-from cogs.memory.verify import verify_service
+from cogs.memory.service import MemoryService, verify_service
+from cogs.memory.storage.database import sqlite_module
 from tests.memory.building import GUILD, ask, message, settings_in, texts
 from tests.memory.building import running_service as any_service
 from tests.reliability.faulty import write_config
@@ -68,7 +67,7 @@ async def test_a_locked_database_is_waited_for_and_read_meanwhile(tmp_path: Path
 async def test_a_database_that_stays_locked_is_one_sentence_and_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cogs.memory.database.BUSY_MS", 300)
+    monkeypatch.setattr("cogs.memory.storage.database.BUSY_MS", 300)
     async with running_service(tmp_path) as service:
         await service.remember(CHAT[:2])
         await service.drain()
@@ -87,8 +86,8 @@ async def test_a_database_that_stays_locked_is_one_sentence_and_nothing_half_wri
 async def test_a_lock_during_embedding_delays_it_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cogs.memory.database.BUSY_MS", 200)
-    monkeypatch.setattr("cogs.memory.ingest.RETRY_SECONDS", (0.1,))
+    monkeypatch.setattr("cogs.memory.storage.database.BUSY_MS", 200)
+    monkeypatch.setattr("cogs.memory.ingest.worker.RETRY_SECONDS", (0.1,))
     async with running_service(tmp_path) as service:
         await service.drain()
         await service.ingest.stop()
@@ -192,20 +191,20 @@ async def test_a_second_process_is_refused(tmp_path: Path) -> None:
 async def test_a_clock_that_jumps_ahead_makes_nothing_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time_ns
     shift = 0
-    now_ms = forgetting._now_ms
-    monkeypatch.setattr(forgetting, "_now_ms", lambda: now_ms() + shift)
+    now_ms = housekeeping._now_ms
+    monkeypatch.setattr(housekeeping, "_now_ms", lambda: now_ms() + shift)
     async with running_service(tmp_path) as service:
         assert service._housekeeping is not None
         service._housekeeping.cancel()  # its own rounds, at moments that nobody knows, are played below
         fresh = message(1, "Said just now")
-        created = forgetting.ClockWatch()
+        created = housekeeping.ClockWatch()
         assert created.steady_ms() is not None
         await service.remember([fresh])
         age_days = (real() // 1_000_000 - round(fresh.created_at.timestamp() * 1000)) // 86_400_000
         await service.set_retention(GUILD, age_days + 10)
         shift = 40 * 365 * 86_400_000
         assert created.steady_ms() is None
-        clock = forgetting.ClockWatch()
+        clock = housekeeping.ClockWatch()
         shift = 0
         assert clock.steady_ms() is not None
         shift = 40 * 365 * 86_400_000
@@ -223,7 +222,7 @@ async def test_a_clock_that_jumps_ahead_makes_nothing_too_old(tmp_path: Path, mo
             return rules()
 
         monkeypatch.setattr(service.repository, "guild_rules", jump_meanwhile)
-        await service._expire_what_is_due(forgetting.ClockWatch())
+        await service._expire_what_is_due(housekeeping.ClockWatch())
         assert texts(await ask(service, "said just now")) == ["Said just now"]
 
 

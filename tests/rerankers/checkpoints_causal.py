@@ -27,7 +27,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from cogs.memory.rerankers.base import LoadOptions, RerankerSpec
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec
 
 # The family's own pre-tokenizer.
 PATTERN: Final = (

@@ -29,7 +29,8 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from cogs.memory.rerankers.base import Document, LoadOptions
+from cogs.memory.inference.model_specs import LoadOptions
+from cogs.memory.rerankers.base import Document
 from tests.rerankers import checkpoints_causal
 
 WORDS = [

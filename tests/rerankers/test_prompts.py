@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from cogs.memory.rerankers.base import RerankerUnavailable
-from cogs.memory.rerankers.packed_text import PromptTokenizer, PromptWriter
+from cogs.memory.inference.model_specs import RerankerUnavailable
+from cogs.memory.rerankers.packed.prompt_tokens import PromptTokenizer, PromptWriter
 from cogs.memory.rerankers.prompts import (
     LYCHEE_PAPER_FORM,
     LYCHEEMEM,

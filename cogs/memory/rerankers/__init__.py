@@ -1,1 +1,1 @@
-"""One file per published format; :mod:`registry` finds the one a name asks for."""
+"""Query and passages to scores: the contract, the registry, formats and the packed forward pass."""

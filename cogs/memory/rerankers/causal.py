@@ -12,25 +12,18 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from cogs.memory import heap
-from cogs.memory.rerankers.base import (
-    Document,
-    LoadOptions,
-    Reranker,
-    RerankerSpec,
-    RerankerUnavailable,
-    Score,
-    to_probability,
-)
-from cogs.memory.rerankers.int8 import quantize
-from cogs.memory.rerankers.packed import PackedDecoder, can_pack
-from cogs.memory.rerankers.packed_budget import Budget
-from cogs.memory.rerankers.packed_choice import fastest
-from cogs.memory.rerankers.packed_hybrid import SharedStateScorer
-from cogs.memory.rerankers.packed_kernels import STRATEGIES, Strategy
-from cogs.memory.rerankers.packed_shapes import GraphRecorder, ShapedScorer
-from cogs.memory.rerankers.packed_text import PromptTokenizer, PromptTokens, PromptWriter
-from cogs.memory.rerankers.prefix_cache import PrefixCache
+from cogs.memory.inference import heap
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.rerankers.base import Document, Reranker, Score, to_probability
+from cogs.memory.rerankers.packed.budget import Budget
+from cogs.memory.rerankers.packed.choice import fastest
+from cogs.memory.rerankers.packed.decoder import PackedDecoder, can_pack
+from cogs.memory.rerankers.packed.hybrid import SharedStateScorer
+from cogs.memory.rerankers.packed.int8 import quantize
+from cogs.memory.rerankers.packed.kernels import STRATEGIES, Strategy
+from cogs.memory.rerankers.packed.prefix_cache import PrefixCache
+from cogs.memory.rerankers.packed.prompt_tokens import PromptTokenizer, PromptTokens, PromptWriter
+from cogs.memory.rerankers.packed.shapes import GraphRecorder, ShapedScorer
 
 
 class PackedScorer:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from cogs.memory.keywords import terms
 from cogs.memory.rerankers.base import Document
+from cogs.memory.text.terms import terms
 
 RENDERING: Final = "chat"
 """Named in the model's ``mneme.json``; a model trained on another rendering is refused."""

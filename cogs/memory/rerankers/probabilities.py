@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cogs.memory.rerankers.base import RerankerUnavailable
+from cogs.memory.inference.model_specs import RerankerUnavailable
 
 PRIOR_LEAST: Final = 1e-4
 GROWTH_AT_MOST: Final = 3.0

@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 import yaml
 
 from cogs.memory.errors import BadRequest
-from cogs.memory.rerankers.base import Loader, LoadOptions, Reranker, RerankerSpec, RerankerUnavailable
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.rerankers.base import Loader, Reranker
 from config.settings import CONFIG_DIR, PROJECT_DIR
 
 RERANKERS_FILE: Final = CONFIG_DIR / "rerankers.yaml"
@@ -82,7 +83,7 @@ def load_reranker(spec: RerankerSpec, options: LoadOptions) -> Reranker:
     """
     target = FORMATS.get(spec.format)
     module_name, _, function = (
-        (f"{__package__}.{target}", "", "load") if target is not None else spec.format.partition(":")
+        (f"{__package__}.formats.{target}", "", "load") if target is not None else spec.format.partition(":")
     )
     try:
         loader: Loader = getattr(importlib.import_module(module_name), function)

@@ -1,1 +1,1 @@
-"""Vector stores behind one protocol: FAISS in the process by default."""
+"""FAISS, segments, snapshots, one store for each server."""

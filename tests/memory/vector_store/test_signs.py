@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cogs.memory.profiles import MemoryProfile
+from cogs.memory.inference.profiles import MemoryProfile
 from cogs.memory.vector_store import faiss as store_module
 from cogs.memory.vector_store import signs
 from cogs.memory.vector_store.faiss import FaissStore

@@ -1,0 +1,1 @@
+"""What a command means whoever asks (Discord, console, shell). Imports memory; never discord, never typer."""

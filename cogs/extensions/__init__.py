@@ -1,0 +1,1 @@
+"""Modules that discord.py loads (they have setup()): slash commands, listeners, buttons. Nobody imports them."""

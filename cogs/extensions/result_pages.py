@@ -1,0 +1,109 @@
+"""Discord only: pages of results, and the buttons under them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import discord
+
+from cogs.extensions.buttons import Interaction, OwnView
+from cogs.memory.records import RecallResult, Scope
+from cogs.memory.text.presentation import PageView, result_pages
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+COLOUR = discord.Colour(0x5865F2)
+
+
+def page_embed(page: PageView) -> discord.Embed:
+    """Render one page of results."""
+    embed = discord.Embed(title=page.title_markdown, description=page.description_markdown or None, colour=COLOUR)
+    for name, value in page.fields:
+        embed.add_field(name=name, value=value, inline=False)
+    return embed.set_footer(text=page.footer)
+
+
+class ResultPages(OwnView):
+    """The pages of a recall. Every turn of a page asks again what the reader may read and what is still remembered."""
+
+    def __init__(self, result: RecallResult, query: str, asker_id: int) -> None:
+        super().__init__(asker_id)
+        self._result = result
+        self._query = query
+        self._page = 0
+        self._pages = 1
+        self._last: Interaction | None = None
+
+    async def first(self, interaction: Interaction) -> None:
+        """Show the first page as the answer to a deferred command."""
+        embed = await self._render(interaction, self._result)
+        if self._pages > 1:
+            await interaction.followup.send(embed=embed, view=self, ephemeral=True)
+            bot = interaction.client
+            oldest = bot.open_pages.add(self)
+            if oldest is not None:
+                bot.start_task(oldest.close(), "closing pages")
+        else:
+            await interaction.followup.send(embed=embed, ephemeral=True)
+
+    async def _render(self, interaction: Interaction, result: RecallResult) -> discord.Embed:
+        shown: dict[int, set[int]] = {}
+        for hit in result.hits:
+            shown.setdefault(hit.message.guild_id, set()).add(hit.message.channel_id)
+        names = interaction.client.readers.names(Scope({g: frozenset(ids) for g, ids in shown.items()}))
+        self._last = interaction
+        pages = result_pages(result, self._query, discord.utils.utcnow(), names=names)
+        self._pages = len(pages)
+        self._page = min(max(self._page, 0), self._pages - 1)
+        self.previous.disabled = self._page == 0
+        self.following.disabled = self._page == self._pages - 1
+        return page_embed(pages[self._page])
+
+    async def close(self) -> None:
+        """Stop listening, and take the buttons away."""
+        self.stop()
+        await self.on_timeout()
+
+    async def on_timeout(self) -> None:
+        """Take the buttons away before Discord lets them run into nothing."""
+        if self._last is not None:
+            self._last.client.open_pages.discard(self)
+            try:
+                await self._last.edit_original_response(view=None)
+            except discord.HTTPException as error:
+                log.info("buttons could not be taken away: HTTP %s", error.status)
+
+    async def _turn(self, interaction: Interaction, step: int) -> None:
+        await interaction.response.defer()
+        self._page += step
+        self._result = await still_readable(interaction, self._result)
+        await interaction.edit_original_response(embed=await self._render(interaction, self._result), view=self)
+
+    @discord.ui.button(label="Previous", style=discord.ButtonStyle.secondary)
+    async def previous(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:
+        """Turn back."""
+        await self._turn(interaction, -1)
+
+    @discord.ui.button(label="Next", style=discord.ButtonStyle.secondary)
+    async def following(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:
+        """Turn on."""
+        await self._turn(interaction, 1)
+
+
+async def still_readable(interaction: Interaction, result: RecallResult) -> RecallResult:
+    """Return a result with only those hits that exist and that the person may read now, as they are now."""
+    bot = interaction.client
+    scope = await bot.readers.reader(interaction.user, interaction.channel_id)
+    wanted = [hit.message.id for hit in result.hits]
+    found = {message.id: message for message in await bot.service.messages(wanted, scope)}
+    hits = []
+    for hit in result.hits:
+        message = found.get(hit.message.id)
+        if message is not None:
+            same = message.content == hit.message.content
+            hits.append(replace(hit, message=message, evidence=hit.evidence if same else None))
+    return replace(result, hits=tuple(hits), reach=await bot.service.reach(scope))

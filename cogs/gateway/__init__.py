@@ -1,0 +1,1 @@
+"""From Discord's objects to records and back: arrivals, history, who may read. Imports discord and memory."""

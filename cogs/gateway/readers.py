@@ -1,0 +1,99 @@
+"""Discord only: who may read what at this moment, asked of the servers that the bot sees."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import discord
+
+from cogs.gateway.translate import member_view, snapshot_of
+from cogs.memory.access.guild_snapshot import GuildSnapshot
+from cogs.memory.access.permissions import audience_scope, direct_scope, reader_scope, threads_to_ask_about
+from cogs.memory.records import Scope
+
+if TYPE_CHECKING:
+    from cogs.memory.service import MemoryService
+
+NOBODY = Scope({})
+STRANGER_SECONDS = 600.0
+THREADS_ASKED = 50
+
+
+class Readers:
+    """Answers, for each request anew, who may read what now."""
+
+    def __init__(self, bot: discord.Client, service: MemoryService) -> None:
+        self._bot = bot
+        self._service = service
+        self._strangers: dict[tuple[int, int], float] = {}
+
+    async def snapshot(self, guild: discord.Guild) -> GuildSnapshot | None:
+        """Return a guild's rules with its archived threads, or ``None`` while Discord cannot tell them."""
+        if guild.unavailable or guild.me is None:
+            return None
+        return snapshot_of(guild).with_known(await self._service.channels(guild.id))
+
+    async def seen_by(self, member: discord.Member) -> GuildSnapshot | None:
+        """Return the rules of a member's guild, with them in the private threads that they belong to."""
+        guild = self._bot.get_guild(member.guild.id)
+        snapshot = await self.snapshot(guild) if guild is not None else None
+        if snapshot is None:
+            return None
+        # Newest first: an id grows with time, and a limit keeps one request from becoming hundreds.
+        asked = sorted(threads_to_ask_about(snapshot, member_view(member)), reverse=True)[:THREADS_ASKED]
+        answers = await asyncio.gather(*(self._belongs(thread, member.id) for thread in asked))
+        joined = frozenset(thread for thread, belongs in zip(asked, answers, strict=True) if belongs)
+        return snapshot.with_thread_member(member.id, joined)
+
+    async def _belongs(self, thread_id: int, user_id: int) -> bool:
+        try:
+            await self._bot.http.get_thread_member(thread_id, user_id)
+        except discord.HTTPException:
+            return False
+        return True
+
+    async def reader(self, user: discord.Member | discord.User, asked_in: int | None) -> Scope:
+        """Return what a person may read, asking in a channel of a guild, or by direct message."""
+        if isinstance(user, discord.Member):
+            snapshot = await self.seen_by(user)
+            return NOBODY if snapshot is None else reader_scope(snapshot, member_view(user), asked_in)
+        members = await asyncio.gather(*(self._member(guild, user.id) for guild in self._bot.guilds))
+        shared = [(member, await self.seen_by(member)) for member in members if member is not None]
+        return direct_scope((snapshot, member_view(member)) for member, snapshot in shared if snapshot is not None)
+
+    async def _member(self, guild: discord.Guild, user_id: int) -> discord.Member | None:
+        """Ask Discord whether somebody is a member now; only a "no" is kept, for a while."""
+        key = (guild.id, user_id)
+        if guild.unavailable or self._strangers.get(key, 0.0) > time.monotonic():
+            return None
+        try:
+            return await guild.fetch_member(user_id)
+        except discord.NotFound:
+            now = time.monotonic()
+            self._strangers = {k: until for k, until in self._strangers.items() if until > now}
+            self._strangers[key] = now + STRANGER_SECONDS
+        except discord.HTTPException:
+            return None
+        return None
+
+    def came(self, guild_id: int, user_id: int) -> None:
+        """Note that somebody is a member after all."""
+        self._strangers.pop((guild_id, user_id), None)
+
+    def names(self, scope: Scope) -> dict[int, str]:
+        """Return names for the mentions inside of messages: of the channels in a scope, and of their guilds' roles."""
+        names: dict[int, str] = {}
+        for guild_id, channel_ids in scope.channels.items():
+            guild = self._bot.get_guild(guild_id)
+            if guild is not None:
+                names.update((role.id, role.name) for role in guild.roles)
+                found = (guild.get_channel_or_thread(channel_id) for channel_id in channel_ids)
+                names.update((channel.id, channel.name) for channel in found if channel is not None)
+        return names
+
+    async def audience(self, guild: discord.Guild, channel_id: int) -> Scope:
+        """Return what everybody who could see a channel of a guild may read."""
+        snapshot = await self.snapshot(guild)
+        return NOBODY if snapshot is None else audience_scope(snapshot, channel_id)

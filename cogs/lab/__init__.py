@@ -1,0 +1,1 @@
+"""Measuring and training; no other area imports it."""

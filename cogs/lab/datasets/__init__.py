@@ -1,0 +1,1 @@
+"""Conversations and questions: loading, converting and generating them, in BEIR's layout."""

@@ -1,0 +1,1 @@
+"""Metrics and reports over the product's own search and rerankers."""

@@ -1,0 +1,1 @@
+"""Choosing the first stage: studies of its signals, and learning the fusion."""

@@ -1,0 +1,168 @@
+"""Learn the weights of fusion: ``python -m cogs.lab.search.learn_fusion SOURCES``.
+
+Trained on FriendsQA alone, whose scenes are joined into channels of some hundred messages, because a channel on a
+server is long and a scene is not. A list-wise softmax over the candidates of a question, then a logistic fit that makes
+the score of the first stage a probability. Deterministic.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from cogs.lab.datasets.conversations import Conversation
+from cogs.lab.datasets.dataset import read_time
+from cogs.lab.datasets.sources import friendsqa, joined
+from cogs.lab.search.first_stage import BM25
+from cogs.memory.embedding.service import EmbeddingService
+from cogs.memory.inference.model_specs import LoadOptions
+from cogs.memory.recall.fusion import SIGNALS, WEIGHTS_FILE, Floats, Passage, Pool, signals
+from cogs.memory.recall.query import analyse
+from cogs.memory.recall.search import DEPTH
+from cogs.memory.storage.connection import to_ms
+from cogs.memory.text.terms import terms
+from config.settings import PROJECT_DIR
+
+L2 = 1e-3
+ADDED = {"author_named": 0.6, "in_period": 1.0}
+"""What FriendsQA cannot teach, chosen on the generated chats and Molweni: it has no dates, and so many people that who
+wrote a line tells much by rarity alone, where two friends have only the name.
+"""
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The signals of a question's candidates, shape (candidates, signals), and which of them are relevant."""
+
+    signals: Floats
+    relevant: npt.NDArray[np.bool_]
+
+
+def judged_lists(conversation: Conversation, passages: Vectors, queries: Vectors) -> Iterator[Judged]:
+    """Yield the signals for each question, from candidates as the product takes them: the best of both searches.
+
+    Args:
+        conversation: Turns and questions.
+        passages: Unit vectors of the turns, shape (turns, dim).
+        queries: Unit vectors of the questions, shape (questions, dim).
+    """
+    turns = conversation.turns
+    place = {turn.id: i for i, turn in enumerate(turns)}
+    lexical = BM25([f"{turn.author}: {turn.text}" for turn in turns])
+    words = [" ".join(terms(turn.text)) for turn in turns]
+    moments = [read_time(turn.timestamp) for turn in turns]
+    times = [None if moment is None else to_ms(moment) for moment in moments]
+    beside = {i: (i - 1 if i else None, i + 1 if i + 1 < len(turns) else None) for i in range(len(turns))}
+    authors = sorted({turn.author for turn in turns})
+    newest = max((moment for moment in moments if moment is not None), default=read_time("2024-01-01"))
+    assert newest is not None
+    for question, vector in zip(conversation.questions, queries, strict=True):
+        cosines = passages @ vector
+        keyword = lexical.scores(question.text)
+        found = [i for i in np.argsort(-keyword, kind="stable")[:DEPTH].tolist() if keyword[i] > 0]
+        ids = sorted({*found, *np.argsort(-cosines, kind="stable")[:DEPTH].tolist()})
+        pool = Pool(
+            ids,
+            {i: Passage(words[i], float(cosines[i]), t.author, t.text, times[i]) for i, t in enumerate(turns)},
+            beside,
+        )
+        ignored = {place[i] for i in question.ignored if i in place}
+        relevant = {place[i] for i in question.positives if i in place}
+        kept = [row for row, i in enumerate(ids) if i not in ignored]
+        info = analyse(question.text, authors, read_time(question.asked_at) or newest)
+        yield Judged(signals(info, pool)[kept], np.array([ids[row] in relevant for row in kept]))
+
+
+def learn(lists: Sequence[Judged], l2: float = L2) -> Floats:
+    """Return one weight per signal: the list-wise softmax loss with ``l2`` on weights of standardized signals."""
+    usable = [row for row in lists if row.relevant.any()]
+    spread = np.concatenate([row.signals for row in usable]).std(0)
+    spread[spread < 1e-9] = np.inf  # a signal that never varies has nothing to teach
+    inputs = [row.signals / spread for row in usable]
+    targets = [row.relevant / row.relevant.sum() for row in usable]
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        value, gradient = 0.0, np.zeros_like(weights)
+        for x, y in zip(inputs, targets, strict=True):
+            z = x @ weights
+            z -= z.max()
+            p = np.exp(z) / np.exp(z).sum()
+            value -= float((y * np.log(p + 1e-12)).sum())
+            gradient += x.T @ (p - y)
+        return value / len(inputs) + l2 * float(weights @ weights), gradient / len(inputs) + 2 * l2 * weights
+
+    found = minimize(loss, np.zeros(len(SIGNALS)), jac=True, method="L-BFGS-B")
+    return np.asarray(found.x / spread, dtype=np.float64)
+
+
+def to_probability(lists: Sequence[Judged], weights: Floats) -> tuple[float, float]:
+    """Return ``scale`` and ``bias`` of the logistic curve that fits relevance best."""
+    total = np.concatenate([row.signals @ weights for row in lists])
+    label = np.concatenate([row.relevant for row in lists])
+
+    def loss(values: Floats) -> float:
+        z = values[0] * total + values[1]
+        return float(np.logaddexp(0, np.where(label, -z, z)).mean())
+
+    found = minimize(loss, np.array([1.0, -float(np.mean(total)) - 4]), method="Nelder-Mead")
+    return float(found.x[0]), float(found.x[1])
+
+
+def mean_average_precision(lists: Sequence[Judged], weights: Floats) -> float:
+    """Return MAP over the candidates, of the questions that have a relevant one among them."""
+    values = []
+    for row in lists:
+        if row.relevant.any():
+            hits = row.relevant[np.argsort(-(row.signals @ weights), kind="stable")]
+            values.append(float((hits * np.cumsum(hits) / np.arange(1, len(hits) + 1)).sum() / hits.sum()))
+    return float(np.mean(values))
+
+
+def lists_of(conversations: Iterable[Conversation], embedder: EmbeddingService) -> list[Judged]:
+    """Embed conversations as the product does and return the signals of all their questions."""
+    found: list[Judged] = []
+    for conversation in conversations:
+        if conversation.questions:
+            passages = embedder.embed_passages([f"{t.author}: {t.text}" for t in conversation.turns])
+            queries = embedder.embed_passages([q.text for q in conversation.questions])
+            found += judged_lists(conversation, passages, queries)
+    return found
+
+
+def main(sources: Path) -> None:
+    """Learn from FriendsQA's training part under ``sources`` and write the weights that the product reads."""
+    options = LoadOptions(models_dir=PROJECT_DIR / "data" / "cache" / "models", max_document_tokens=256)
+    embedder = EmbeddingService.from_name("minilm-l6", options)
+    train = lists_of(joined(friendsqa(sources, "train")), embedder)
+    development = lists_of(joined(friendsqa(sources, "dev")), embedder)
+    write(learn(train), train)
+    weights = json.loads(WEIGHTS_FILE.read_text(encoding="utf-8"))["weights"]
+    order = np.array([weights[name] for name in SIGNALS])
+    print(f"MAP over candidates: training {mean_average_precision(train, order):.3f}, ", end="")
+    print(f"development {mean_average_precision(development, order):.3f}")
+
+
+def write(weights: Floats, train: Sequence[Judged], file: Path = WEIGHTS_FILE) -> None:
+    """Write learned weights, with what is :data:`ADDED` to them and the curve to a probability."""
+    named = {name: value + ADDED.get(name, 0.0) for name, value in zip(SIGNALS, weights.tolist(), strict=True)}
+    scale, bias = to_probability(train, np.array([named[name] for name in SIGNALS]))
+    rounded = {name: round(value, 4) for name, value in named.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    about = "Weights of the first stage's fusion, learned on FriendsQA's training part; see data/evaluation/search.md."
+    file.write_text(
+        json.dumps({"about": about, "weights": rounded, "scale": round(scale, 4), "bias": round(bias, 4)}, indent=1)
+        + "\n",
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Recipes, losses and runs that make rerankers, and what is done with a finished model."""

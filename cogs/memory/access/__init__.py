@@ -1,0 +1,1 @@
+"""Who may read what, from a plain picture of a server. Pure."""

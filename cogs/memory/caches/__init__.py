@@ -1,0 +1,1 @@
+"""What is kept beside the database and must go with a message."""

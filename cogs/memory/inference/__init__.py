@@ -1,0 +1,1 @@
+"""What all loaded models share: specs, folders, device worker, batches, profiles."""

@@ -1,0 +1,151 @@
+"""Labels: the reranker as a zero-shot classifier of messages (the BTZSC protocol), in the background.
+
+The message is the query, each label's sentence is a document, and the best one above :data:`THRESHOLD` is the message's
+label. A profile without a reranker labels nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from cogs.memory.caches.memory_caches import ServiceBase
+from cogs.memory.errors import BadRequest, MnemeError
+from cogs.memory.inference.device_worker import Priority
+from cogs.memory.inference.model_slot import ModelSlot
+from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
+from cogs.memory.records import StoredMessage
+from cogs.memory.reranker_service import KEEP_NOTHING, RerankerService
+from cogs.memory.storage.labels import LabelInfo
+from cogs.memory.storage.repository import Repository
+from cogs.memory.text.model_input import body
+
+log = logging.getLogger(__name__)
+BATCH = 32
+IDLE_SECONDS = 15.0
+RETRY_SECONDS = 30.0
+THRESHOLD = 0.5
+MAX_LABELS = 25
+NAME_LENGTH, DESCRIPTION_LENGTH = 50, 300
+TEXT_CHARACTERS = 1000
+
+
+def classify(reranker: RerankerService, text: str, labels: Sequence[LabelInfo]) -> list[float]:
+    """Return the probability of each label for a text; the text is the query and each label a document."""
+    candidates = [{"id": place, "content": label.description} for place, label in enumerate(labels)]
+    # A text is judged once, and as a query its scores could not be found again when its message is forgotten.
+    found = reranker.rerank_results(text, candidates, drops=KEEP_NOTHING)
+    scored = {c["id"]: float(c["rerank_score"]) for c in found}
+    return [scored[place] for place in range(len(labels))]
+
+
+class LabelWorker:
+    """Judges messages that were not judged yet, newest first, whenever nobody waits for the device."""
+
+    def __init__(self, repository: Repository, slot: ModelSlot[Loadout]) -> None:
+        self._repository = repository
+        self._slot = slot
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.last_error: str | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._wake.set()
+        self._task = asyncio.create_task(self._run(), name="labels")
+
+    def notify(self) -> None:
+        """Say that there is something to judge."""
+        self._idle.clear()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Wait until everything is judged, or until judging has failed."""
+        self.notify()
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """End between two batches; what waits is judged after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            pause = IDLE_SECONDS
+            try:
+                for guild_id in await asyncio.to_thread(self._repository.labelled_guilds):
+                    while await self._batch(guild_id):
+                        pass
+                self.last_error = None
+            except (MnemeError, *MODEL_ERRORS) as error:
+                self.last_error = f"labels wait: {error}"
+                log.warning("labels could not be given", exc_info=error)
+                pause = RETRY_SECONDS
+            if not self._wake.is_set():
+                self._idle.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _batch(self, guild_id: int) -> bool:
+        with self._slot.acquire() as loadout:
+            if loadout.reranker is None:
+                return False
+            labels = await asyncio.to_thread(self._repository.labels, guild_id)
+            waiting = await asyncio.to_thread(self._repository.unjudged, guild_id, BATCH)
+            if not waiting or not labels:
+                return False
+            judged = []
+            for message, revision in waiting:
+                judged.append((message.id, revision, *await self._judge(loadout, message, labels)))
+            return bool(await asyncio.to_thread(self._repository.save_labels, guild_id, labels, judged))
+
+    async def _judge(
+        self, loadout: Loadout, message: StoredMessage, labels: Sequence[LabelInfo]
+    ) -> tuple[str | None, float]:
+        text = body(message)[:TEXT_CHARACTERS]
+        if not text.strip():
+            return None, 0.0
+        found = await loadout.worker.run(classify, loadout.reranker, text, labels, priority=Priority.BACKGROUND)
+        best = max(range(len(labels)), key=lambda place: found[place])
+        return (labels[best].name if found[best] >= THRESHOLD else None), found[best]
+
+
+class LabelMixin(ServiceBase):
+    """The part of the service that sorts messages under labels."""
+
+    async def labels(self, guild_id: int) -> list[LabelInfo]:
+        """Return the labels of a server."""
+        return await asyncio.to_thread(self.repository.labels, guild_id)
+
+    async def set_label(self, guild_id: int, name: str, description: str) -> None:
+        """Add a label, or describe it anew; messages are sorted under it in the background.
+
+        Raises:
+            BadRequest: the name or the description is empty or too long, or there are too many labels.
+        """
+        name, description = " ".join(name.split()), " ".join(description.split())
+        if not 1 <= len(name) <= NAME_LENGTH:
+            raise BadRequest(f"A label's name has 1 to {NAME_LENGTH} characters.")
+        if not 1 <= len(description) <= DESCRIPTION_LENGTH:
+            raise BadRequest(f"Say in 1 to {DESCRIPTION_LENGTH} characters what a message with the label is about.")
+        known = await self.labels(guild_id)
+        if len(known) >= MAX_LABELS and name not in {label.name for label in known}:
+            raise BadRequest(f"There can be {MAX_LABELS} labels; remove one first.")
+        await asyncio.to_thread(self.repository.set_label, guild_id, name, description)
+        self._notify_labels()
+
+    async def remove_label(self, guild_id: int, name: str) -> bool:
+        """Remove a label from every message; return whether it was there."""
+        gone = await asyncio.to_thread(self.repository.remove_label, guild_id, " ".join(name.split()))
+        self._notify_labels()
+        return gone
+
+    def _notify_labels(self) -> None:
+        raise NotImplementedError

@@ -1,1 +1,0 @@
-"""The lab: measure recall, reproduce the published recipes, train the shipped reranker."""

@@ -1,0 +1,1 @@
+"""Which models are here, fetching them, loading those of a profile."""

@@ -1,0 +1,1 @@
+"""The packed forward pass: sequences without padding, shared prefixes, attention by span."""

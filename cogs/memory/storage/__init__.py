@@ -1,0 +1,1 @@
+"""Every line of SQL: tables, migrations, rows, keyword index, erasing. Must not import models or torch."""

@@ -1,0 +1,144 @@
+"""What the parts of the repository share: transactions, sets of ids as one parameter, rows as records."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
+from cogs.memory.storage.database import sqlite_module, storage_errors
+from cogs.memory.storage.scrub import GapScrubber
+from cogs.memory.storage.tables import Channel, Message, table_of
+
+MESSAGES = table_of(Message)
+CHANNELS = table_of(Channel)
+_LINK = re.compile(r"https?://", re.IGNORECASE)
+_IMAGE = re.compile(r"\.(png|jpe?g|gif|webp|bmp|avif|heic)$", re.IGNORECASE)
+
+
+def to_ms(moment: dt.datetime) -> int:
+    """Return milliseconds since 1970 of an aware time."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(value: int) -> dt.datetime:
+    """Return the aware UTC time of milliseconds since 1970."""
+    return dt.datetime.fromtimestamp(value / 1000, tz=dt.UTC)
+
+
+class RepositoryBase:
+    """The engine, and one lock for all that writes.
+
+    SQLite has one writer anyway; holding our own lock over "commit, then change the index" keeps a deletion from
+    slipping between the two.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self.sqlite = engine.dialect.name == "sqlite"
+        self.write_lock = threading.RLock()
+        self._last_seq = 0
+        self._statements: dict[tuple[str, int], sa.Select[Any]] = {}
+        self._scrubber = GapScrubber(Path(engine.url.database or ""))
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection inside a read transaction."""
+        with storage_errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(mneme_readonly=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Yield a connection inside a write transaction; it commits at the end or leaves nothing."""
+        with self.write_lock, storage_errors(), self.engine.begin() as connection:
+            yield connection
+
+    def next_seqs(self, count: int) -> list[int]:
+        """Return ``count`` change numbers that were never given before, by this process or an earlier one."""
+        first = max(time.time_ns() // 1000, self._last_seq + 1)
+        self._last_seq = first + count
+        return list(range(first, first + count))
+
+    def ids(self, values: Collection[int]) -> sa.Select[tuple[int]]:
+        """Return a subquery over ``values`` that is one parameter, however many there are."""
+        if self.sqlite:
+            each = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+            return sa.select(each.c.value)
+        array = sa.cast(sa.literal(list(values), ARRAY(sa.BigInteger)), ARRAY(sa.BigInteger))
+        return sa.select(sa.func.unnest(array))
+
+    def is_intact(self) -> bool:
+        """Return whether SQLite finds its file in order; PostgreSQL looks after its own.
+
+        A connection of its own looks: FTS5's check compares with what a pooled connection has cached, and reports a
+        mismatch after another connection wrote, although nothing is wrong.
+        """
+        if not self.sqlite:
+            return True
+        connection = sqlite_module().connect(self.engine.url.database)
+        try:
+            return bool(connection.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+        self._scrubber.close()
+
+
+def message_row(message: IncomingMessage) -> dict[str, Any]:
+    """Return the columns of an incoming message."""
+    image = any((a.content_type or "").startswith("image/") or _IMAGE.search(a.filename) for a in message.attachments)
+    return {
+        "id": message.id,
+        "guild_id": message.guild_id,
+        "channel_id": message.channel_id,
+        "author_id": message.author_id,
+        "author_name": message.author_name,
+        "author_is_bot": message.author_is_bot,
+        "content": message.content.replace("\x00", ""),
+        "embed_text": message.embed_text.replace("\x00", ""),
+        "attachments": [
+            {"id": a.id, "filename": a.filename, "url": a.url, "content_type": a.content_type, "size": a.size}
+            for a in message.attachments
+        ],
+        "created_ms": to_ms(message.created_at),
+        "edited_ms": None if message.edited_at is None else to_ms(message.edited_at),
+        "reply_to_id": message.reply_to_id,
+        "kind": message.kind,
+        "has_link": bool(_LINK.search(message.content)),
+        "has_image": image,
+        "has_file": bool(message.attachments),
+    }
+
+
+def stored_message(row: Mapping[Any, Any], channel_name: str = "", labels: Sequence[str] = ()) -> StoredMessage:
+    """Return the record of a row of ``messages``."""
+    return StoredMessage(
+        id=row["id"],
+        guild_id=row["guild_id"],
+        channel_id=row["channel_id"],
+        author_id=row["author_id"],
+        author_name=row["author_name"],
+        content=row["content"],
+        created_at=from_ms(row["created_ms"]),
+        edited_at=None if row["edited_ms"] is None else from_ms(row["edited_ms"]),
+        reply_to_id=row["reply_to_id"],
+        attachments=tuple(Attachment(**a) for a in row["attachments"]),
+        embed_text=row["embed_text"],
+        channel_name=channel_name,
+        labels=tuple(labels),
+    )

@@ -1,0 +1,158 @@
+"""Opening the database: the engine, its pragmas, its migrations, and the lock of its folder.
+
+SQLite comes from the package ``pysqlite3-binary`` where it has a wheel, because forgetting needs FTS5's
+``secure-delete`` (SQLite 3.42), which many systems' own library lacks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from cogs.memory.errors import StorageError
+
+try:  # fcntl is POSIX; Windows locks with msvcrt
+    import fcntl
+except ImportError:  # pragma: no cover - not on the platforms of the tests
+    fcntl = None  # type: ignore[assignment]
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+MINIMUM_SQLITE = (3, 42, 0)
+BUSY_MS = 5000
+"""How long SQLite waits for another process's lock."""
+
+
+def sqlite_module() -> ModuleType:
+    """Return a DB-API module whose SQLite can forget.
+
+    Raises:
+        StorageError: neither the package nor Python's own SQLite is new enough.
+    """
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("pysqlite3.dbapi2")
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        raise StorageError(
+            f"SQLite {sqlite3.sqlite_version} is too old to erase deleted text; install pysqlite3-binary or a Python "
+            "that carries SQLite 3.42 or newer."
+        )
+    return sqlite3
+
+
+def create_engine(url: str) -> sa.Engine:
+    """Return an engine for SQLite or PostgreSQL; nothing is opened yet.
+
+    Raises:
+        StorageError: the URL is none, or its driver or folder cannot be had.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError as error:
+        # The URL can hold a password, so it is not repeated.
+        raise StorageError("DATABASE_URL is no database URL; write it like postgresql://user@host/name.") from error
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=5)
+    if parsed.database and parsed.database != ":memory:":
+        folder = Path(parsed.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The database's folder {folder} cannot be made ({error.strerror}); "
+                "check MNEME_DATA_DIR and DATABASE_URL."
+            ) from error
+    # Python's own transaction control is switched off so that BEGIN IMMEDIATE can be said: a reader that turns
+    # writer half-way cannot wait for the lock, it fails.
+    engine = sa.create_engine(
+        parsed,
+        module=sqlite_module(),
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+        pool_size=5,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "secure_delete=ON",
+            "temp_store=MEMORY",
+            f"busy_timeout={BUSY_MS}",
+            "cache_size=-8000",  # for each of up to fifteen connections; what is read comes from the mapped file
+            "mmap_size=268435456",
+            "journal_size_limit=8388608",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        # How many messages hold a term; it looks at the index when it is asked, and needs no place in the file.
+        cursor.execute("CREATE VIRTUAL TABLE temp.keyword_terms USING fts5vocab('main', 'keywords', 'row')")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        readonly = connection.get_execution_options().get("mneme_readonly", False)
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema up to date.
+
+    Raises:
+        StorageError: the database is from a newer version of Mneme, damaged, or cannot be reached.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    with storage_errors(), engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        connection.rollback()
+        known = {revision.revision for revision in script.walk_revisions()}
+        if current is not None and current not in known:
+            raise StorageError(
+                f"The database is from a newer version of Mneme (schema {current}); update the program, or point "
+                "MNEME_DATA_DIR at another folder. Nothing was changed."
+            )
+        if current == script.get_current_head():
+            return
+        with connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn the driver's errors into sentences; anything else passes as it is."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(_sentence(error)) from error
+
+
+def _sentence(error: DBAPIError) -> str:
+    text = str(error.orig).lower()
+    if "disk is full" in text or "no space left" in text or "disk i/o error" in text:
+        return "The disk is full or failing, so nothing was written; free some space and try again."
+    if "locked" in text or "busy" in text:
+        return "The database is busy with another process; try again in a moment."
+    if "malformed" in text or "not a database" in text:
+        return "The database file is damaged; restore it from a backup, or move it away to begin anew."
+    if "readonly" in text or "unable to open" in text:
+        return "The database cannot be written or opened; check the folder's permissions."
+    if isinstance(error, OperationalError):
+        return "The database cannot be reached; check DATABASE_URL and that the server runs."
+    return f"The database refused the operation ({type(error.orig).__name__})."

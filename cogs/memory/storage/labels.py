@@ -1,0 +1,94 @@
+"""An administrator's labels, and which messages carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from cogs.memory.records import StoredMessage
+from cogs.memory.storage.connection import MESSAGES, RepositoryBase, stored_message
+from cogs.memory.storage.tables import Label, MessageLabel, table_of
+
+LABELS = table_of(Label)
+MESSAGE_LABELS = table_of(MessageLabel)
+JUDGED = ""
+"""The name of the row that says: this message was judged under the labels of now, whatever came of it."""
+
+
+class LabelInfo(NamedTuple):
+    """A label, and the sentence that a message is judged against."""
+
+    name: str
+    description: str
+
+
+class LabelRows(RepositoryBase):
+    """The part of the repository that knows labels."""
+
+    def labels(self, guild_id: int) -> list[LabelInfo]:
+        """Return the labels of a server, by name."""
+        with self.reading() as db:
+            rows = db.execute(sa.select(LABELS).where(LABELS.c.guild_id == guild_id).order_by(LABELS.c.name))
+            return [LabelInfo(row.name, row.description) for row in rows]
+
+    def labelled_guilds(self) -> list[int]:
+        """Return the servers that have labels."""
+        with self.reading() as db:
+            return list(db.scalars(sa.select(LABELS.c.guild_id).distinct()))
+
+    def set_label(self, guild_id: int, name: str, description: str) -> None:
+        """Add a label or describe it anew; every message is judged again."""
+        with self.writing() as db:
+            db.execute(sa.delete(LABELS).where(LABELS.c.guild_id == guild_id, LABELS.c.name == name))
+            db.execute(sa.insert(LABELS).values(guild_id=guild_id, name=name, description=description))
+            db.execute(sa.delete(MESSAGE_LABELS).where(MESSAGE_LABELS.c.guild_id == guild_id))
+
+    def remove_label(self, guild_id: int, name: str) -> bool:
+        """Remove a label from the server and from every message; return whether it was there."""
+        with self.writing() as db:
+            gone = db.execute(sa.delete(LABELS).where(LABELS.c.guild_id == guild_id, LABELS.c.name == name))
+            if gone.rowcount:
+                # What was best among the labels may be another one now.
+                db.execute(sa.delete(MESSAGE_LABELS).where(MESSAGE_LABELS.c.guild_id == guild_id))
+            return bool(gone.rowcount)
+
+    def unjudged(self, guild_id: int, limit: int) -> list[tuple[StoredMessage, int]]:
+        """Return messages that were not judged under the labels of now, the newest first, with their revisions."""
+        judged = sa.exists(
+            sa.select(MESSAGE_LABELS.c.message_id).where(
+                MESSAGE_LABELS.c.message_id == MESSAGES.c.id, MESSAGE_LABELS.c.name == JUDGED
+            )
+        )
+        query = sa.select(MESSAGES).where(MESSAGES.c.guild_id == guild_id, ~judged).order_by(MESSAGES.c.id.desc())
+        with self.reading() as db:
+            rows = db.execute(query.limit(limit)).mappings()
+            return [(stored_message(row), row["revision"]) for row in rows]
+
+    def save_labels(
+        self, guild_id: int, known: Sequence[LabelInfo], judged: Sequence[tuple[int, int, str | None, float]]
+    ) -> int:
+        """Store ``(message id, revision, label or None, probability)``; returns how many were stored.
+
+        What was edited or deleted meanwhile is left out, and everything is where the labels are others by now.
+        """
+        with self.writing() as db:
+            now = db.execute(sa.select(LABELS).where(LABELS.c.guild_id == guild_id).order_by(LABELS.c.name))
+            if [LabelInfo(row.name, row.description) for row in now] != list(known):
+                return 0
+            ids = self.ids([message_id for message_id, *_ in judged])
+            found = db.execute(sa.select(MESSAGES.c.id, MESSAGES.c.revision).where(MESSAGES.c.id.in_(ids)))
+            revisions = {row.id: row.revision for row in found}
+            rows = []
+            for message_id, revision, label, probability in judged:
+                if revisions.get(message_id) == revision:
+                    names = (JUDGED,) if label is None else (JUDGED, label)
+                    rows += [
+                        {"message_id": message_id, "guild_id": guild_id, "name": name, "probability": probability}
+                        for name in names
+                    ]
+            if rows:
+                db.execute(sa.delete(MESSAGE_LABELS).where(MESSAGE_LABELS.c.message_id.in_(ids)))
+                db.execute(sa.insert(MESSAGE_LABELS), rows)
+            return len({row["message_id"] for row in rows})

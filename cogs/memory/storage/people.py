@@ -1,0 +1,170 @@
+"""What the memory knows of people, and how it lets go of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from cogs.memory.records import JsonObject, PersonSummary
+from cogs.memory.storage.connection import MESSAGES, from_ms
+from cogs.memory.storage.keyword_index import KeywordRows, keywords_of
+from cogs.memory.storage.tables import OptOut, Passage, table_of
+
+OPT_OUTS = table_of(OptOut)
+PASSAGES = table_of(Passage)
+_MENTION = re.compile(r"<@!?(\d{1,20})>")
+FORGOTTEN_MENTION = "@someone"
+EVERYWHERE = 0
+
+
+class PersonHasher:
+    """Hashes a person's id with a key of this installation, so that the record of an opt-out names nobody."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def from_file(cls, path: Path) -> PersonHasher:
+        """Read the key, or make one that only its owner can read."""
+        try:
+            return cls(path.read_bytes())
+        except FileNotFoundError:
+            key = os.urandom(32)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+            return cls(key)
+
+    @lru_cache(maxsize=65536)  # noqa: B019 - one hasher lives as long as the process
+    def digest(self, user_id: int, guild_id: int) -> str:
+        """Return the keyed hash of a person within a server, or within :data:`EVERYWHERE`."""
+        return hmac.new(self._key, f"{user_id}:{guild_id}".encode(), hashlib.sha256).hexdigest()
+
+
+class PeopleRows(KeywordRows):
+    """The part of the repository that answers to the people whose words it keeps."""
+
+    hasher: PersonHasher
+
+    def silent_authors(self, db: sa.Connection, people: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those ``(user id, server id)`` who opted out there or everywhere."""
+        digests = {
+            digest: (user, guild)
+            for user, guild in people
+            for digest in (self.hasher.digest(user, guild), self.hasher.digest(user, EVERYWHERE))
+        }
+        everywhere = {self.hasher.digest(user, EVERYWHERE): user for user, _ in people}
+        found = set(db.scalars(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest.in_(list(digests)))))
+        silent = {digests[d] for d in found}
+        users = {everywhere[d] for d in found if d in everywhere}
+        return silent | {(user, guild) for user, guild in people if user in users}
+
+    def scrub_mentions(self, db: sa.Connection, content: str, guild_id: int) -> str:
+        """Return a text without the ids of people who opted out: others may still speak of them, not tag them."""
+        mentioned = {int(user) for user in _MENTION.findall(content)}
+        if not mentioned:
+            return content
+        silent = {user for user, _ in self.silent_authors(db, {(user, guild_id) for user in mentioned})}
+        return _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) in silent else m[0], content)
+
+    def opt_out(self, user_id: int, guild_id: int) -> None:
+        """Record that a person said stop in a server, or in :data:`EVERYWHERE`."""
+        digest = self.hasher.digest(user_id, guild_id)
+        with self.writing() as db:
+            if db.scalar(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest == digest)) is None:
+                db.execute(sa.insert(OPT_OUTS).values(digest=digest))
+
+    def opt_in(self, user_id: int, guild_id: int) -> None:
+        """Take an opt-out back."""
+        with self.writing() as db:
+            db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self.hasher.digest(user_id, guild_id)))
+
+    def is_opted_out(self, user_id: int, guild_id: int) -> bool:
+        """Return whether a person said stop there or everywhere."""
+        with self.reading() as db:
+            return bool(self.silent_authors(db, {(user_id, guild_id)}))
+
+    def drop_mentions(self, user_id: int, guild_id: int | None) -> list[int]:
+        """Take a person's id out of what others wrote; return the ids of the messages that changed."""
+        patterns = [MESSAGES.c.content.contains(f"<@{mark}{user_id}>") for mark in ("", "!")]
+        query = sa.select(MESSAGES).where(sa.or_(*patterns))
+        if guild_id is not None:
+            query = query.where(MESSAGES.c.guild_id == guild_id)
+        with self.writing() as db:
+            rows = list(db.execute(query).mappings())
+            for row in rows:
+                content = _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) == user_id else m[0], row["content"])
+                number = row["id"]
+                db.execute(
+                    sa.update(MESSAGES)
+                    .where(MESSAGES.c.id == number)
+                    .values(content=content, revision=MESSAGES.c.revision + 1, index_state=0)
+                )
+                # The passages of the message and of the answers to it saw the old text.
+                seen = sa.select(MESSAGES.c.id).where(sa.or_(MESSAGES.c.id == number, MESSAGES.c.reply_to_id == number))
+                db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(seen)))
+                self.delete_keywords(db, [number])
+                self.write_keywords(db, [keywords_of({**row, "content": content})])
+        return [row["id"] for row in rows]
+
+    def author_guilds(self, user_id: int) -> list[int]:
+        """Return the servers in which a person's messages are stored."""
+        with self.reading() as db:
+            return list(db.scalars(sa.select(MESSAGES.c.guild_id).where(MESSAGES.c.author_id == user_id).distinct()))
+
+    def person_summary(self, user_id: int, guild_id: int | None) -> PersonSummary:
+        """Return how much of a person is stored, here or everywhere."""
+        query = sa.select(
+            sa.func.count(),
+            sa.func.count(MESSAGES.c.channel_id.distinct()),
+            sa.func.min(MESSAGES.c.created_ms),
+            sa.func.max(MESSAGES.c.created_ms),
+        ).where(MESSAGES.c.author_id == user_id)
+        if guild_id is not None:
+            query = query.where(MESSAGES.c.guild_id == guild_id)
+        with self.reading() as db:
+            count, channels, first, last = db.execute(query).one()
+        return PersonSummary(
+            messages=count,
+            channels=channels,
+            first=None if first is None else from_ms(first),
+            last=None if last is None else from_ms(last),
+            opted_out=self.is_opted_out(user_id, EVERYWHERE if guild_id is None else guild_id),
+        )
+
+    def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
+        """Return everything stored that a person wrote, as JSON; ids are strings, times ISO 8601."""
+        query = sa.select(MESSAGES).where(MESSAGES.c.author_id == user_id).order_by(MESSAGES.c.id)
+        if guild_id is not None:
+            query = query.where(MESSAGES.c.guild_id == guild_id)
+        with self.reading() as db:
+            rows = list(db.execute(query).mappings())
+        return {
+            "format": "mneme-person-export",
+            "version": 1,
+            "user_id": str(user_id),
+            "opted_out": self.is_opted_out(user_id, EVERYWHERE if guild_id is None else guild_id),
+            "messages": [
+                {
+                    "id": str(row["id"]),
+                    "guild_id": str(row["guild_id"]),
+                    "channel_id": str(row["channel_id"]),
+                    "author_name": row["author_name"],
+                    "content": row["content"],
+                    "created_at": from_ms(row["created_ms"]).isoformat(),
+                    "edited_at": None if row["edited_ms"] is None else from_ms(row["edited_ms"]).isoformat(),
+                    "reply_to_id": None if row["reply_to_id"] is None else str(row["reply_to_id"]),
+                    "attachments": row["attachments"],
+                    "embed_text": row["embed_text"],
+                }
+                for row in rows
+            ],
+        }

@@ -1,0 +1,165 @@
+"""Reading for search: rows by id, neighbours, who wrote where. Every query carries the scope of its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from cogs.memory.records import Filters, Scope, StoredMessage
+from cogs.memory.storage.connection import CHANNELS, MESSAGES, stored_message
+from cogs.memory.storage.labels import JUDGED
+from cogs.memory.storage.scope import MESSAGE_LABELS, ScopedRows, at_once, behind_the_index
+
+
+class SearchRows(ScopedRows):
+    """The part of the repository that reads what a search found."""
+
+    def allowed_ids(self, scope: Scope, filters: Filters) -> npt.NDArray[np.int64] | None:
+        """Return the ids that the filters leave within the scope, or None where nothing is filtered."""
+        conditions = self.filtered(filters)
+        if not conditions:
+            return None
+        with self.reading() as db:
+            ids = db.scalars(sa.select(MESSAGES.c.id).where(self.in_scope(scope), *conditions))
+            return np.fromiter(ids, dtype=np.int64)
+
+    def messages(self, message_ids: Collection[int], scope: Scope) -> dict[int, StoredMessage]:
+        """Return the messages among ``message_ids`` that exist and lie in the scope now."""
+        if not message_ids:
+            return {}
+        labels: dict[int, list[str]] = {}
+        with self.reading() as db:
+            values = self.values(message_ids, scope)
+            rows = db.execute(self.prepared(_whole_messages, scope), values).mappings().fetchall()
+            for message_id, name in db.execute(self.prepared(_their_labels, scope), values).fetchall():
+                labels.setdefault(message_id, []).append(name)
+        return {
+            row["id"]: stored_message(row, row["channel_name"] or "", sorted(labels.get(row["id"], ()))) for row in rows
+        }
+
+    def beside(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[int | None, int | None]]:
+        """Map messages of the scope to the ids right before and after each in its channel."""
+        if not message_ids:
+            return {}
+        build = _neighbours_on_sqlite if self.sqlite else _neighbours
+        return {row[0]: (row[1], row[2]) for row in self.read(build, message_ids, scope)}
+
+    def passages(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[str, str, str, int]]:
+        """Map messages of the scope to ``(author, content, body, created_ms)``.
+
+        ``body`` are the terms that the keyword index holds, with spaces between them.
+        """
+        if not message_ids:
+            return {}
+        build = _passages_on_sqlite if self.sqlite else _passages_on_postgresql
+        rows = self.read(build, message_ids, scope)
+        return {row[0]: (row[1], row[2], row[3] or "", row[4]) for row in rows}
+
+    def channel_reach(self, channel_ids: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Map each channel that holds messages to their number and the time of the first, in milliseconds."""
+        query = (
+            sa.select(MESSAGES.c.channel_id, sa.func.count(), sa.func.min(MESSAGES.c.created_ms))
+            .where(MESSAGES.c.channel_id.in_(self.ids(channel_ids)))
+            .group_by(MESSAGES.c.channel_id)
+        )
+        with self.reading() as db:
+            return {row[0]: (row[1], row[2]) for row in db.execute(query)}
+
+    def authors(self, scope: Scope, prefix: str, limit: int) -> list[tuple[int, str]]:
+        """Return ``(author id, latest name)`` of people who wrote in the scope and whose name holds ``prefix``."""
+        query = (
+            sa.select(MESSAGES.c.author_id, MESSAGES.c.author_name, sa.func.count(), sa.func.max(MESSAGES.c.id))
+            .where(self.in_scope(scope))
+            .group_by(MESSAGES.c.author_id, MESSAGES.c.author_name)
+        )
+        if prefix:
+            query = query.where(sa.func.lower(MESSAGES.c.author_name).contains(prefix.lower(), autoescape=True))
+        with self.reading() as db:
+            rows = db.execute(query).fetchall()
+        latest: dict[int, tuple[int, str]] = {}
+        counts: dict[int, int] = {}
+        for author_id, name, count, newest in rows:
+            counts[author_id] = counts.get(author_id, 0) + count
+            if newest > latest.get(author_id, (0, ""))[0]:
+                latest[author_id] = (newest, name)
+        ordered = sorted(latest, key=lambda author: (-counts[author], latest[author][1]))
+        return [(author, latest[author][1]) for author in ordered[:limit]]
+
+    def author_names(self, channel_ids: Collection[int]) -> dict[int, dict[str, int]]:
+        """Map each channel to the names under which people wrote in it, with the number of their messages."""
+        query = (
+            sa.select(MESSAGES.c.channel_id, MESSAGES.c.author_name, sa.func.count())
+            .where(MESSAGES.c.channel_id.in_(self.ids(channel_ids)))
+            .group_by(MESSAGES.c.channel_id, MESSAGES.c.author_name)
+        )
+        names: dict[int, dict[str, int]] = {}
+        with self.reading() as db:
+            for channel_id, name, count in db.execute(query):
+                names.setdefault(channel_id, {})[name] = count
+        return names
+
+    def stored_versions(self, channel_id: int, first_id: int, last_id: int) -> dict[int, tuple[str, int | None]]:
+        """Map the ids of a channel between two ids, both included, to ``(content, edited_ms)``."""
+        query = sa.select(MESSAGES.c.id, MESSAGES.c.content, MESSAGES.c.edited_ms).where(
+            MESSAGES.c.channel_id == channel_id, MESSAGES.c.id.between(first_id, last_id)
+        )
+        with self.reading() as db:
+            return {row.id: (row.content, row.edited_ms) for row in db.execute(query)}
+
+
+def _whole_messages(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    channel = CHANNELS.c.name.label("channel_name")
+    joined = MESSAGES.join(CHANNELS, CHANNELS.c.id == MESSAGES.c.channel_id, isouter=True)
+    return sa.select(MESSAGES, channel).select_from(joined).where(condition)
+
+
+def _their_labels(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    of = MESSAGE_LABELS.c.message_id == MESSAGES.c.id
+    names = sa.select(MESSAGE_LABELS.c.message_id, MESSAGE_LABELS.c.name).select_from(MESSAGES.join(MESSAGE_LABELS, of))
+    return names.where(condition, MESSAGE_LABELS.c.name != JUDGED)
+
+
+def _neighbours_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return at_once(_neighbours(condition))
+
+
+def _neighbours(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    other = MESSAGES.alias("other")
+    here = other.c.channel_id == MESSAGES.c.channel_id
+    ms, number = other.c.created_ms, other.c.id
+    # The time comes first because the index holds it; messages of one millisecond follow each other by id.
+    before = (
+        sa.select(number)
+        .where(here, ms <= MESSAGES.c.created_ms, sa.or_(ms < MESSAGES.c.created_ms, number < MESSAGES.c.id))
+        .order_by(ms.desc(), number.desc())
+        .limit(1)
+    )
+    after = (
+        sa.select(number)
+        .where(here, ms >= MESSAGES.c.created_ms, sa.or_(ms > MESSAGES.c.created_ms, number > MESSAGES.c.id))
+        .order_by(ms, number)
+        .limit(1)
+    )
+    return sa.select(
+        MESSAGES.c.id, before.scalar_subquery().label("before"), after.scalar_subquery().label("after")
+    ).where(condition)
+
+
+def _passages(body: sa.ColumnElement[Any], index: sa.FromClause, on: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    columns = (MESSAGES.c.id, MESSAGES.c.author_name, MESSAGES.c.content, body, MESSAGES.c.created_ms)
+    return sa.select(*columns).select_from(MESSAGES.join(index, on, isouter=True))
+
+
+def _passages_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    index = behind_the_index()
+    return at_once(_passages(index.c.c0, index, MESSAGES.c.id == index.c.id).where(condition))
+
+
+def _passages_on_postgresql(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    index = sa.table("keywords", sa.column("rowid", sa.BigInteger), sa.column("body"))
+    body = sa.func.array_to_string(sa.func.tsvector_to_array(index.c.body), " ")
+    return _passages(body, index, MESSAGES.c.id == index.c.rowid).where(condition)

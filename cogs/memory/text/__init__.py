@@ -1,0 +1,1 @@
+"""What people and models get to read: sanitising, excerpts, terms. Pure."""

@@ -1,0 +1,231 @@
+"""What a person reads of a result, decided once: Discord's views and the terminal only render it. Pure.
+
+Texts in the views are *plain*: visible, defused and unescaped, so a terminal prints them as they are and Discord gets
+them through :func:`cogs.memory.text.sanitize.markdown` (the ``*_markdown`` members).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cogs.memory.records import Hit, Reach, RecallResult, StoredMessage
+from cogs.memory.text.excerpts import Span, excerpt, excerpt_markdown, fit
+from cogs.memory.text.sanitize import discord_length, one_line
+
+#: Discord's limits, in characters: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
+EMBED_FIELD_NAME, EMBED_TITLE, MESSAGE = 256, 256, 2000
+
+PER_PAGE = 5
+EXCERPT = 280
+_FIELD = 780
+
+
+@dataclass(frozen=True, slots=True)
+class HitView:
+    """One hit as a person reads it. ``number`` counts from 1 over all pages; ``timestamp`` is in Unix seconds."""
+
+    number: int
+    message_id: int
+    author: str
+    when: str
+    timestamp: int
+    channel: str
+    excerpt: tuple[Span, ...]
+    jump_url: str
+    score: str
+    badge: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Who, where and when, on one line."""
+        return f"[{self.number}] {self.author} · {self.channel} · {self.when}"
+
+    @property
+    def title_markdown(self) -> str:
+        """The title for an embed field's name (at most 256 characters)."""
+        return fit(f"[{self.number}] {self.author} · {self.channel} · {self.when}", EMBED_FIELD_NAME)
+
+    @property
+    def value_markdown(self) -> str:
+        """The excerpt, score and jump link for an embed field's value (at most 1,024 characters)."""
+        facts = " · ".join(part for part in (self.score, self.badge) if part)
+        tail = f"\n-# {fit(facts, 250)} · [Jump to message](<{self.jump_url}>)"
+        return excerpt_markdown(self.excerpt, _FIELD - discord_length(tail)) + tail
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """One page of a result: fits one embed. ``notice`` tells of a degraded order, ``footer`` of profile and page."""
+
+    title: str
+    hits: tuple[HitView, ...]
+    page: int
+    pages: int
+    footer: str
+    notice: str | None = None
+    empty: str | None = None
+
+    @property
+    def title_markdown(self) -> str:
+        """The title for an embed (at most 256 characters)."""
+        return fit(self.title, EMBED_TITLE)
+
+    @property
+    def description_markdown(self) -> str:
+        """What stands above the hits: the notice, or the sentence of an empty result."""
+        return "\n".join(fit(part, 500) for part in (self.notice, self.empty) if part)
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """(name, value) of each hit, escaped for Discord."""
+        return tuple((hit.title_markdown, hit.value_markdown) for hit in self.hits)
+
+
+# --- results ----------------------------------------------------------------------------------------------------
+
+
+def result_pages(
+    result: RecallResult,
+    query: str,
+    now: dt.datetime,
+    *,
+    names: Mapping[int, str] | None = None,
+    per_page: int = PER_PAGE,
+) -> tuple[PageView, ...]:
+    """Return the pages of a result, at least one.
+
+    Args:
+        result: What was recalled.
+        query: What was asked, shown in the title and highlighted in the excerpts.
+        now: The time that "today" is measured from; aware.
+        names: Names of members and roles by id, and of the channels that the reader may see, for mentions.
+        per_page: Hits on a page, at most 5, which is what one embed holds whatever the hits contain.
+    """
+    title = f"Recall: {one_line(query, 120)}" if query.strip() else "Similar messages"
+    if not result.hits:
+        empty = empty_sentence(result.reach, now)
+        return (PageView(title, (), 1, 1, _footer(result, 1, 1), degraded_notice(result), empty),)
+    per_page = max(1, min(per_page, PER_PAGE))
+    views = [hit_view(hit, number, query, now, names=names) for number, hit in enumerate(result.hits, start=1)]
+    pages = -(-len(views) // per_page)
+    return tuple(
+        PageView(
+            title=title,
+            hits=tuple(views[page * per_page : (page + 1) * per_page]),
+            page=page + 1,
+            pages=pages,
+            footer=_footer(result, page + 1, pages),
+            notice=degraded_notice(result),
+        )
+        for page in range(pages)
+    )
+
+
+def hit_view(
+    hit: Hit, number: int, query: str, now: dt.datetime, *, names: Mapping[int, str] | None = None, width: int = EXCERPT
+) -> HitView:
+    """Return what a person reads of one hit; the excerpt is about ``width`` characters around what matches."""
+    message = hit.message
+    badges = [
+        "edited" if message.edited_at else "",
+        one_line(hit.contribution, 100) if hit.contribution else "",
+        ", ".join(one_line(label, 30) for label in message.labels[:5]),
+    ]
+    return HitView(
+        number=number,
+        message_id=message.id,
+        author=author_label(message),
+        when=when_text(message.created_at, now),
+        timestamp=int(message.created_at.timestamp()),
+        channel=channel_label(message),
+        excerpt=excerpt(message_text(message), query, hit.evidence, names=names, width=width),
+        jump_url=message.jump_url,
+        score=score_text(hit),
+        badge=" · ".join(badge for badge in badges if badge) or None,
+    )
+
+
+def score_text(hit: Hit) -> str:
+    """Return the reranker's probability, or say that the order is not a reranker's."""
+    if hit.rerank_score is None:
+        return f"not reranked (fused {hit.fused_score:.2f})"
+    return f"rerank_score {hit.rerank_score:.3f}"
+
+
+def author_label(message: StoredMessage) -> str:
+    """Return the author's name on one line, or a stand-in where it is blank."""
+    return one_line(message.author_name) or "somebody"
+
+
+def channel_label(message: StoredMessage) -> str:
+    """Return ``#name``, or a stand-in where the name is not known."""
+    name = one_line(message.channel_name)
+    return f"#{name}" if name else "a channel"
+
+
+def message_text(message: StoredMessage) -> str:
+    """Return everything that a message says to a reader: its words, its embeds and the names of its files."""
+    files = ", ".join(attachment.filename for attachment in message.attachments)
+    parts = (message.content.strip(), message.embed_text.strip(), f"(attached: {files})" if files else "")
+    return "\n".join(part for part in parts if part) or "(no text)"
+
+
+def degraded_notice(result: RecallResult) -> str | None:
+    """Return the sentence that tells why the order is not the reranker's, or ``None``."""
+    return None if result.degraded is None else "⚠ " + one_line(result.degraded, 300)
+
+
+def as_text(result: RecallResult, query: str = "", now: dt.datetime | None = None) -> str:
+    """Return a whole result as plain text, for a shell."""
+    now = now or dt.datetime.now(dt.UTC)
+    pages = result_pages(result, query, now)
+    lines = [pages[0].notice or "", pages[0].empty or ""]
+    for page in pages:
+        for hit in page.hits:
+            words = "".join(span.text for span in hit.excerpt).replace("\n", "\n    ")
+            facts = " · ".join(part for part in (hit.score, hit.badge, hit.jump_url) if part)
+            lines += [hit.title, f"    {words}", f"    {facts}"]
+    return "\n".join(line for line in [*lines, _footer(result, 1, 1)] if line)
+
+
+def _footer(result: RecallResult, page: int, pages: int) -> str:
+    ranked = f"ranked by {result.reranker}" if result.reranker and result.degraded is None else "fused order"
+    ranked = ranked if result.hits else ""
+    parts = [f"page {page} of {pages}" if pages > 1 else "", f"profile {result.profile}", ranked]
+    return " · ".join(part for part in parts if part)
+
+
+def empty_sentence(reach: Reach, now: dt.datetime) -> str:
+    """Say that nothing was found and how far the memory reaches, because a miss is not "never said"."""
+    if reach.messages == 0:
+        return "I remember nothing yet in the channels that you can read here."
+    return f"I found nothing that fits. I remember {reach_phrase(reach, now)} that you can read here."
+
+
+def reach_phrase(reach: Reach, now: dt.datetime) -> str:
+    """Return e.g. ``1,204 messages since 3 May in 4 channels``."""
+    since = f" since {day_text(reach.since, now)}" if reach.since is not None else ""
+    return f"{_count(reach.messages, 'message')}{since} in {_count(reach.channels, 'channel')}"
+
+
+# --- times and counts -------------------------------------------------------------------------------------------
+
+
+def day_text(moment: dt.datetime, now: dt.datetime) -> str:
+    """Return e.g. ``3 May``, with the year where it is not this one."""
+    moment = moment.astimezone(dt.UTC)
+    return f"{moment.day} {moment:%B}" + (f" {moment.year}" if moment.year != now.astimezone(dt.UTC).year else "")
+
+
+def when_text(moment: dt.datetime, now: dt.datetime) -> str:
+    """Return e.g. ``3 May, 14:05 UTC``, with the year where it is not this one."""
+    return f"{day_text(moment, now)}, {moment.astimezone(dt.UTC):%H:%M} UTC"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+# --- status, profiles, people -----------------------------------------------------------------------------------

@@ -1,0 +1,149 @@
+"""The shell's way in. Heavy imports stand inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cogs.shell.startup import JsonFlag, errors, prepared, run_async
+from config.settings import PROJECT_DIR, Settings
+
+SAMPLE = PROJECT_DIR / "data" / "sample"
+
+
+def mount(app: typer.Typer) -> None:
+    """Add every area's commands."""
+    for command, name in (
+        (run, "run"),
+        (console, "console"),
+        (import_exports, "import"),
+        (recall, "recall"),
+        (profiles, "profiles"),
+        (doctor, "doctor"),
+    ):
+        app.command(name)(command)
+
+
+def run() -> int:
+    """Run the Discord bot where DISCORD_TOKEN is set; else try the memory in this terminal with the sample server."""
+    settings = prepared()
+    if settings.discord_token is None:
+        errors.print(
+            "DISCORD_TOKEN is not set, so this is the console with the sample server. Type /help.", style="dim"
+        )
+        return run_async(_console(settings, SAMPLE))
+    from cogs.app import lifecycle
+
+    return lifecycle.run(settings)
+
+
+def console(
+    sample: Annotated[bool, typer.Option(help="Import the sample export first, if it is not there yet.")] = False,
+) -> int:
+    """Open the console in this terminal on what is remembered."""
+    return run_async(_console(prepared(), SAMPLE if sample else None))
+
+
+async def _console(settings: Settings, sample: Path | None) -> int:
+    from cogs.chat.service import build_chat
+    from cogs.memory.access.snapshot_files import exports_in, load_snapshots, save_snapshot_of
+    from cogs.memory.service import MemoryService
+    from cogs.shell.console import run_console
+    from cogs.shell.import_progress import import_with_bar
+
+    if sample is not None and not settings.data_dir_was_set:
+        settings = settings.model_copy(update={"data_dir": settings.data_dir / "sample"})
+    service = await MemoryService.open(settings)
+    try:
+        await service.start()
+        if sample is not None:
+            await import_with_bar(service, exports_in(sample), errors)
+            save_snapshot_of(sample, settings.data_dir)
+        snapshots = load_snapshots(settings.data_dir)
+        return await run_console(service, build_chat(settings, service), snapshots)
+    finally:
+        await service.close()
+
+
+def import_exports(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DiscordChatExporter JSON, or folders of it.")],
+    as_json: JsonFlag = False,
+) -> int:
+    """Import exports of DiscordChatExporter; importing twice changes nothing."""
+    return run_async(_import(prepared(), files, as_json))
+
+
+async def _import(settings: Settings, files: list[Path], as_json: bool) -> int:
+    from cogs.memory.access.snapshot_files import GUILD_FILE, exports_in, save_snapshot_of
+    from cogs.memory.service import MemoryService
+    from cogs.shell.import_progress import import_with_bar
+
+    chosen = [found for file in files for found in (exports_in(file) if file.is_dir() else [file])]
+    exports = [file for file in chosen if file.name != GUILD_FILE]
+    service = await MemoryService.open(settings)
+    try:
+        await service.start()
+        report = await import_with_bar(service, exports, errors)
+        for folder in {file.parent for file in chosen}:
+            save_snapshot_of(folder, settings.data_dir)
+        if as_json:
+            print(json.dumps(report.as_json()))
+        else:
+            print(report.sentence())
+    finally:
+        await service.close()
+    return 0
+
+
+def recall(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    guild: Annotated[int | None, typer.Option(help="The server's id; needed where several are remembered.")] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="A channel's name or id; may be repeated.")] = None,
+    as_user: Annotated[str | None, typer.Option(help="Search as this member, by name or id.")] = None,
+    author: Annotated[str | None, typer.Option(help="Only what this person wrote.")] = None,
+    before: Annotated[str | None, typer.Option(help='Only older: "2026-03-01", "last tuesday".')] = None,
+    after: Annotated[str | None, typer.Option(help="Only newer.")] = None,
+    limit: Annotated[int, typer.Option(help="How many hits, 1 to 50.")] = 10,
+    as_json: JsonFlag = False,
+) -> int:
+    """Search the memory. Without --as-user you search as the operator: every channel."""
+    settings = prepared()
+    from cogs.shell.recall import RecallOptions, recall_command
+
+    options = RecallOptions(query, guild, tuple(channel or ()), as_user, author, before, after, limit, as_json)
+    return run_async(recall_command(settings, options))
+
+
+def profiles(as_json: JsonFlag = False) -> int:
+    """List the hardware profiles, what this machine can run, and why not the others."""
+    settings = prepared()
+    from cogs.memory.inference import profiles as rules
+
+    table = rules.load_profiles(settings.profiles_file)
+    machine = rules.Machine.detect()
+    chosen = rules.choose_profile(table, machine, settings.profile)
+    reports = rules.report(table, machine, chosen.name)
+    if as_json:
+        keys = ("name", "description", "active", "runnable", "reason", "reranker", "embedder")
+        print(json.dumps([{key: getattr(report, key) for key in keys} for report in reports]))
+        return 0
+    for report in reports:
+        mark = "*" if report.active else " "
+        state = "" if report.runnable else f" — cannot run here: {report.reason}"
+        print(f"{mark} {report.name:10} {report.description} Reranker: {report.reranker or 'none'}.{state}")
+    return 0
+
+
+def doctor(
+    verify: Annotated[bool, typer.Option(help="Prove that rows, keywords and vectors agree.")] = False,
+    repair: Annotated[bool, typer.Option(help="Make them agree again.")] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Say what works, what does not, and what to do."""
+    settings = prepared()
+    from cogs.shell.doctor import examine
+
+    return run_async(examine(settings, verify=verify, repair=repair, as_json=as_json))

@@ -1,0 +1,84 @@
+"""The terminal's way in: Discord's commands and plain chat, as a chosen member, so that permissions can be tried."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, Mapping
+
+from cogs.chat.service import ChatService
+from cogs.memory.access.guild_snapshot import ChannelView, RoleView
+from cogs.memory.access.permissions import GuildSnapshot, MemberView
+from cogs.memory.errors import BadRequest, MnemeError
+from cogs.memory.service import MemoryService
+from cogs.shell.console_commands import ConsoleCommands
+
+
+async def run_console(service: MemoryService, chat: ChatService, snapshots: Mapping[int, GuildSnapshot]) -> int:
+    """Read lines until the end of standard input or ``/quit``; print what Discord would show. Returns the exit code.
+
+    With a terminal there is a prompt; without one, each line is repeated before its answer, so that a log reads well.
+    """
+    commands = ConsoleCommands(service, chat, await _server(service, snapshots))
+    print(commands.greeting())
+    terminal = sys.stdin.isatty()
+    async with contextlib.aclosing(_lines(commands, terminal)) as lines:
+        async for line in lines:
+            if not terminal:
+                print(f"{commands.prompt()}{line}")
+            if line in ("/quit", "/exit"):
+                break
+            await answer(commands, line)
+    await chat.close()
+    return 0
+
+
+async def answer(commands: ConsoleCommands, line: str) -> None:
+    """Print the answer to one line; a mistake of the person gets its sentence, and the console goes on."""
+    try:
+        async for text in commands.handle(line):
+            print(text, flush=True)
+    except MnemeError as error:
+        print(f"✕ {error}", flush=True)
+
+
+async def _lines(commands: ConsoleCommands, terminal: bool) -> AsyncGenerator[str, None]:
+    if terminal:
+        # Importing it gives input() line editing and a history.
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401
+    while True:
+        read = (lambda: input(commands.prompt()) + "\n") if terminal else sys.stdin.readline
+        try:
+            line = await asyncio.to_thread(read)
+        except (EOFError, KeyboardInterrupt):
+            return
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+async def _server(service: MemoryService, snapshots: Mapping[int, GuildSnapshot]) -> GuildSnapshot:
+    """Return the server to talk in: one whose permissions are known, or one made of what the memory holds.
+
+    Raises:
+        BadRequest: nothing is remembered yet.
+    """
+    known = await service.guild_ids()
+    for guild_id, snapshot in snapshots.items():
+        if guild_id in known:
+            return snapshot
+    if not known:
+        raise BadRequest("Nothing is remembered yet; import an export first, or run `make run` for the sample server.")
+    channels = await service.channels(known[0])
+    # Without the permissions of the server, there is one reader: the operator, who owns the machine and its files.
+    return GuildSnapshot(
+        id=known[0],
+        name=f"server {known[0]}",
+        owner_id=0,
+        roles=(RoleView(known[0], "@everyone", 0),),
+        channels=tuple(ChannelView(c.id, c.name, c.kind, c.parent_id, c.nsfw, c.private) for c in channels),
+        members=(MemberView(0, "operator"),),
+    )
