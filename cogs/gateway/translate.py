@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
 
 import discord
 
+from cogs.gateway.shown import shown_of
 from cogs.memory.access.guild_snapshot import ChannelView, GuildSnapshot, Kind, MemberView, OverwriteView, RoleView
 from cogs.memory.records import Attachment, ChannelInfo, IncomingMessage, MessageKind
-
-if TYPE_CHECKING:
-    pass
-
+from cogs.memory.text.shown import shown_text
 
 _SPOKEN = (
     discord.MessageType.default,
     discord.MessageType.chat_input_command,
     discord.MessageType.context_menu_command,
+    discord.MessageType.poll_result,
 )
 
 
@@ -68,9 +67,10 @@ def incoming(message: discord.Message) -> IncomingMessage | None:
         reply_to_id=_answered(message),
         kind=_kind_of_message(message),
         attachments=tuple(
-            Attachment(file.id, file.filename, file.url, file.content_type, file.size) for file in message.attachments
+            Attachment(file.id, file.filename, file.url, file.content_type, file.size)
+            for file in chain(message.attachments, *(snapshot.attachments for snapshot in message.message_snapshots))
         ),
-        embed_text=_embed_text(message),
+        embed_text=shown_text(shown_of(message)),
     )
     return record if record.content.strip() or record.attachments or record.embed_text else None
 
@@ -85,19 +85,6 @@ def _kind_of_message(message: discord.Message) -> MessageKind:
     if message.type is discord.MessageType.reply:
         return "reply"
     return "default" if message.type in _SPOKEN else "system"
-
-
-def _embed_text(message: discord.Message) -> str:
-    """Return what a message shows beside its own words: embeds, what it forwards, a poll."""
-    parts: list[str | None] = []
-    for embed in message.embeds:
-        parts += [embed.author.name, embed.title, embed.description]
-        parts += [f"{field.name}: {field.value}" for field in embed.fields]
-        parts.append(embed.footer.text)
-    parts += [snapshot.content for snapshot in message.message_snapshots]
-    if message.poll is not None:
-        parts += [message.poll.question, *(answer.text for answer in message.poll.answers)]
-    return "\n".join(part for part in parts if part)
 
 
 def snapshot_of(guild: discord.Guild) -> GuildSnapshot:
