@@ -304,11 +304,10 @@ def build_chat(settings: Settings, service: MemoryService) -> ChatService:
         LlmError: only half of a language model is set.
     """
 
-    def saved(tokens: int) -> None:
-        service.tokens_saved += tokens
-
     llm = model_from_settings(settings)
-    return ChatService(service, llm, context_tokens=settings.llm_context_tokens, on_tokens_saved=saved)
+    return ChatService(
+        service, llm, context_tokens=settings.llm_context_tokens, on_tokens_saved=service.count_saved_tokens
+    )
 
 
 def question_of(content: str, bot_id: int) -> str:

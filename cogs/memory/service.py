@@ -4,49 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from cogs.memory.errors import BadRequest, ProfileError
-from cogs.memory.forgetting import ForgettingMixin
+from cogs.memory.caches.memory_caches import MemoryCaches
+from cogs.memory.housekeeping import Housekeeping
 from cogs.memory.inference import profiles as profile_rules
-from cogs.memory.inference.device_worker import DeviceWorker, Priority
 from cogs.memory.inference.model_slot import ModelSlot
-from cogs.memory.inference.profiles import Machine, MemoryProfile
-from cogs.memory.ingest.labels import LabelMixin, LabelWorker
+from cogs.memory.ingest.labels import LabelWorker
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout, LoadoutFactory
-from cogs.memory.profile_switch import PROFILE_KEY, Progress
-from cogs.memory.recall.pipeline import RecallMixin
-from cogs.memory.records import ChannelInfo, IncomingMessage, ProfileReport, Reach, Scope, Status, StoredMessage
+from cogs.memory.profile_switch import ProfileLoader, Progress
+from cogs.memory.records import (
+    ChannelInfo,
+    IncomingMessage,
+    JsonObject,
+    PersonSummary,
+    ProfileReport,
+    Reach,
+    RecallRequest,
+    RecallResult,
+    Scope,
+    Status,
+    StoredMessage,
+)
 from cogs.memory.rerankers.registry import load_specs
+from cogs.memory.running import Running
 from cogs.memory.storage.connection import from_ms
 from cogs.memory.storage.database import create_engine, migrate
 from cogs.memory.storage.folder_lock import FolderLock
+from cogs.memory.storage.labels import LabelInfo
 from cogs.memory.storage.people import PersonHasher
-from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.verify import Verification, verify_stores
 from config.settings import Settings
 
-log = logging.getLogger(__name__)
 
-
-class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
+class MemoryService:
     """Remembers messages, recalls them within a scope, and forgets them.
 
     Build it with :meth:`open`, then :meth:`start`; every other method is safe to call from the event loop and does
-    its work on other threads.
+    its work on other threads. Each hands on to the part that does it.
     """
 
     def __init__(self, settings: Settings, repository: Repository, lock: FolderLock | None) -> None:
-        super().__init__(settings, repository)
+        self.repository = repository
         self.profile_table = profile_rules.load_profiles(settings.profiles_file)
-        self.machine = Machine.detect()
+        self._grace_days = settings.guild_grace_days
         self._lock = lock
-        self._factory = LoadoutFactory(
+        factory = LoadoutFactory(
             repository,
             settings.data_dir,
             settings.models_folder,
@@ -55,11 +62,11 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
             api_key=None if settings.reranker_api_key is None else settings.reranker_api_key.get_secret_value(),
             trusted=settings.trusted_models,
         )
-        self._workers: dict[str, DeviceWorker] = {}
-        self._started = time.monotonic()
-        self._switching = asyncio.Lock()
-        self._housekeeping: asyncio.Task[None] | None = None
-        self._problem: str | None = None
+        self._loader = ProfileLoader(repository, self.profile_table, factory, settings.profile)
+        self._caches = MemoryCaches(repository, remember_all=settings.remember == "all")
+        self._opened = time.monotonic()
+        self._tokens_saved = 0
+        self._running: Running | None = None
 
     @classmethod
     async def open(cls, settings: Settings, *, exclusive: bool = True) -> MemoryService:
@@ -91,80 +98,49 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
         Raises:
             ProfileError: the named profile cannot run here, or no profile's models can be loaded.
         """
-        self._loop = asyncio.get_running_loop()
-        loadout = await self._first_loadout()
-        self.slot = ModelSlot(loadout, self._retire)
-        self.ingest = IngestWorker(self.repository, self.slot)
-        self.label_worker = LabelWorker(self.repository, self.slot)
+        loadout, problem = await self._loader.first()
+        self._running = Running.around(loadout, problem, self.repository, self._caches, self._loader, self._grace_days)
         if ingest:
-            # A crash may have come between a deletion and the erasure of its traces.
-            await asyncio.to_thread(self.repository.erase_traces)
-            await asyncio.to_thread(loadout.indexes.discard_others)
-            await asyncio.to_thread(self._queue_missing, loadout)
-            self.ingest.start()
-            self.label_worker.start()
-            self._housekeeping = asyncio.create_task(self._keep_house(), name="housekeeping")
+            await self._running.begin(self.repository)
 
-    def _queue_missing(self, loadout: Loadout) -> None:
-        """Queue what lacks a vector, or a passage, of the models in use."""
-        self.repository.queue_missing(loadout.embedder.model_key)
-        if loadout.reranker is not None and loadout.reranker.prepares:
-            PassageStore(self.repository).queue_missing(loadout.reranker.passage_form)
+    @property
+    def _parts(self) -> Running:
+        if self._running is None:
+            raise RuntimeError("the memory was opened but not started")
+        return self._running
 
-    async def _first_loadout(self) -> Loadout:
-        saved = await asyncio.to_thread(self.repository.get_meta, PROFILE_KEY)
-        wanted = self.settings.profile or (saved if saved in self.profile_table else None)
-        chosen = profile_rules.choose_profile(self.profile_table, self.machine, wanted)
-        order = [chosen]
-        if self.settings.profile is None:
-            order += [p for p in self.profile_table.values() if p is not chosen and not self.machine.why_not(p)]
-        problems: list[str] = []
-        for profile in order:
-            # A profile that somebody named runs without its reranker rather than not at all; one that was only
-            # guessed from the hardware gives way to the next.
-            tolerate = self.settings.profile is not None or profile.name == saved
-            try:
-                loadout = await self._load(profile, tolerate_reranker=tolerate)
-            except ProfileError as error:
-                problems.append(str(error))
-                log.warning("%s", error)
-                continue
-            self._problem = " ".join(problems) or None
-            return loadout
-        raise ProfileError(problems[0])
+    @property
+    def slot(self) -> ModelSlot[Loadout]:
+        """The models in use."""
+        return self._parts.slot
 
-    async def _load(self, profile: MemoryProfile, *, tolerate_reranker: bool) -> Loadout:
-        worker = self._workers.setdefault(profile.device, DeviceWorker(profile.device))
-        return await worker.run(
-            lambda: self._factory.load(profile, worker, tolerate_reranker=tolerate_reranker),
-            priority=Priority.BACKGROUND,
-        )
+    @property
+    def ingest(self) -> IngestWorker:
+        """The worker that makes vectors."""
+        return self._parts.ingest
 
-    def _retire(self, loadout: Loadout) -> None:
-        """Close what a switch left behind; the last to leave may be the event loop, which must not wait for a disk."""
-        try:
-            asyncio.get_running_loop().run_in_executor(None, loadout.close)
-        except RuntimeError:
-            loadout.close()
+    @property
+    def label_worker(self) -> LabelWorker:
+        """The worker that judges labels."""
+        return self._parts.label_worker
+
+    @property
+    def housekeeping(self) -> Housekeeping:
+        """What lets go of what is due."""
+        return self._parts.housekeeping
 
     async def close(self) -> None:
         """Finish what is in hand, write the snapshots, and give the folder free; the queue stays in the table."""
-        if self._housekeeping is not None:
-            self._housekeeping.cancel()
-            await asyncio.gather(self._housekeeping, return_exceptions=True)
-        if hasattr(self, "ingest"):
-            await self.label_worker.stop()
-            await self.ingest.stop()
-            await asyncio.to_thread(self.slot.current.close)
-        for worker in self._workers.values():
-            await asyncio.to_thread(worker.close, 5.0)
+        if self._running is not None:
+            await self._running.end()
+        await asyncio.to_thread(self._loader.close)
         await asyncio.to_thread(self.repository.close)
         if self._lock is not None:
             self._lock.release()
 
     async def drain(self) -> None:
         """Wait until everything remembered so far is embedded and indexed."""
-        await self.ingest.drain()
+        await self._parts.ingest.drain()
 
     # -- remembering ---------------------------------------------------------------------------------------
 
@@ -179,7 +155,7 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
             with self.repository.write_lock:
                 self.repository.upsert_channels(channels)
                 for guild_id in {channel.guild_id for channel in channels}:
-                    self._inclusion.pop(guild_id, None)  # a channel may have moved below one that is left out
+                    self._caches.inclusion.changed(guild_id)  # a channel may have moved below one that is left out
 
         if channels:
             await asyncio.to_thread(record)
@@ -205,18 +181,16 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
         return saved
 
     def _remember(self, messages: Sequence[IncomingMessage], mark_seen: bool = True) -> int:
+        parts = self._parts
         with self.repository.write_lock:  # a channel that is left out meanwhile is left out of this
-            wanted = [m for m in messages if self._included(m.guild_id, m.channel_id)]
+            wanted = [m for m in messages if self._caches.inclusion.included(m.guild_id, m.channel_id)]
             saved = self.repository.save(wanted, mark_seen=mark_seen)
-            self._forget_changed(wanted, saved.changed)
-        self._channel_reach.changed({message.channel_id for message in wanted})
+            parts.forgetting.forget_changed(wanted, saved.changed)
+        self._caches.channel_reach.changed({message.channel_id for message in wanted})
         if saved.new or saved.changed:
-            self._loop_call(self.ingest.notify)
-            self._loop_call(self._notify_labels)
+            parts.ingest.notify()
+            parts.label_worker.notify()
         return len(saved.new) + len(saved.changed)
-
-    def _notify_labels(self) -> None:
-        self.label_worker.notify()
 
     async def edit(self, message: IncomingMessage) -> bool:
         """Take in the new text of a message; its old text is gone when this returns."""
@@ -224,7 +198,7 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
 
     async def is_remembered(self, guild_id: int, channel_id: int) -> bool:
         """Return whether messages of a channel are remembered."""
-        return await asyncio.to_thread(self._included, guild_id, channel_id)
+        return await asyncio.to_thread(self._caches.inclusion.included, guild_id, channel_id)
 
     async def set_channel_included(self, guild_id: int, channel_id: int, included: bool) -> None:
         """Record an administrator's word on a channel; leaving one out erases what was remembered of it."""
@@ -232,7 +206,7 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
         def record() -> None:
             with self.repository.write_lock:
                 self.repository.set_included(guild_id, channel_id, included)
-                self._inclusion.pop(guild_id, None)
+                self._caches.inclusion.changed(guild_id)
 
         await asyncio.to_thread(record)
         if not included:
@@ -274,77 +248,115 @@ class MemoryService(RecallMixin, ForgettingMixin, LabelMixin):
 
     async def reach(self, scope: Scope) -> Reach:
         """Return how far the memory reaches within a scope."""
-        return await asyncio.to_thread(self._reach_of, scope)
+        return await asyncio.to_thread(self._caches.reach_of, scope)
 
-    def _reach_of(self, scope: Scope) -> Reach:
-        parts = self._channel_reach.of(scope.channel_ids)
-        since = min((first for _, first in parts), default=None)
-        return Reach(sum(count for count, _ in parts), len(parts), None if since is None else from_ms(since))
+    async def recall(self, request: RecallRequest) -> RecallResult:
+        """Return what the memory holds on a query within the scope of its reader, the best first.
+
+        Raises:
+            BadRequest: the query is empty or too long, or the limit is not between 1 and 50.
+            StorageError: the database cannot be read.
+        """
+        return await self._parts.recall.recall(request)
+
+    async def similar(self, message_id: int, scope: Scope, limit: int = 10) -> RecallResult:
+        """Return messages that say something like one message, which itself is left out.
+
+        Raises:
+            BadRequest: the message is not remembered, or not within the scope; both read the same.
+        """
+        return await self._parts.recall.similar(message_id, scope, limit)
+
+    # -- forgetting ----------------------------------------------------------------------------------------
+
+    async def forget_messages(self, guild_id: int, message_ids: Sequence[int]) -> int:
+        """Delete messages from rows, keywords, vectors, index, snapshot and caches; they cannot come back.
+
+        Returns how many were stored. An id that was never stored is barred as well: its creation may be on its way.
+        """
+        return await self._parts.forgetting.forget_messages(guild_id, message_ids)
+
+    async def forget_channel(self, guild_id: int, channel_id: int, *, keep_record: bool = False) -> int:
+        """Delete a channel or thread with everything said in it and in its threads."""
+        return await self._parts.forgetting.forget_channel(guild_id, channel_id, keep_record=keep_record)
+
+    async def forget_guild(self, guild_id: int) -> int:
+        """Delete a server with everything in it."""
+        return await self._parts.forgetting.forget_guild(guild_id)
+
+    async def guild_left(self, guild_id: int) -> None:
+        """Note that the bot left a server; it is forgotten when the grace period has passed."""
+        await self._parts.forgetting.guild_left(guild_id)
+
+    async def set_retention(self, guild_id: int, days: int | None) -> int:
+        """Keep messages of a server for ``days`` only, or for good; returns how many went at once."""
+        return await self._parts.forgetting.set_retention(guild_id, days)
+
+    async def opt_out(self, user_id: int, guild_id: int | None) -> int:
+        """Stop remembering a person, here or everywhere, and erase the past; returns how many messages went."""
+        return await self._parts.forgetting.opt_out(user_id, guild_id)
+
+    async def opt_in(self, user_id: int, guild_id: int | None) -> None:
+        """Take an opt-out back; what was erased stays erased."""
+        await self._parts.forgetting.opt_in(user_id, guild_id)
+
+    async def is_opted_out(self, user_id: int, guild_id: int | None) -> bool:
+        """Return whether a person said stop, there or everywhere."""
+        return await self._parts.forgetting.is_opted_out(user_id, guild_id)
+
+    async def forget_person(self, user_id: int, guild_id: int | None) -> int:
+        """Erase everything a person wrote, here or everywhere, and their id from what others wrote."""
+        return await self._parts.forgetting.forget_person(user_id, guild_id)
+
+    async def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
+        """Return everything stored that a person wrote."""
+        return await self._parts.forgetting.export_person(user_id, guild_id)
+
+    async def stored_about(self, user_id: int, guild_id: int | None) -> PersonSummary:
+        """Return how much of a person is stored."""
+        return await self._parts.forgetting.stored_about(user_id, guild_id)
+
+    # -- labels --------------------------------------------------------------------------------------------
+
+    async def labels(self, guild_id: int) -> list[LabelInfo]:
+        """Return the labels of a server."""
+        return await self._parts.labels.labels(guild_id)
+
+    async def set_label(self, guild_id: int, name: str, description: str) -> None:
+        """Add a label, or describe it anew; messages are sorted under it in the background.
+
+        Raises:
+            BadRequest: the name or the description is empty or too long, or there are too many labels.
+        """
+        await self._parts.labels.set_label(guild_id, name, description)
+
+    async def remove_label(self, guild_id: int, name: str) -> bool:
+        """Remove a label from every message; return whether it was there."""
+        return await self._parts.labels.remove_label(guild_id, name)
 
     # -- profiles and status -------------------------------------------------------------------------------
 
     def profiles(self) -> list[ProfileReport]:
         """Return every profile, with what this machine can run and why not the others."""
-        with self.slot.acquire() as loadout:
-            return profile_rules.report(self.profile_table, self.machine, loadout.profile.name)
+        return self._parts.switch.profiles()
 
     async def use_profile(self, name: str, progress: Progress | None = None) -> None:
         """Switch to a profile while requests in flight finish on the old one; the choice survives a restart.
 
         Raises:
             ProfileError: it does not exist, cannot run here, or its models failed to load; the old one goes on.
+            BadRequest: another switch is under way.
         """
-        profile = profile_rules.choose_profile(self.profile_table, self.machine, name)
-        if self._switching.locked():
-            raise BadRequest("Another switch of the profile is under way; wait until it is done.")
-        async with self._switching:
-            if progress is not None:
-                await progress(f"Loading the models of {name}", 0.0)
-            loadout = await self._load(profile, tolerate_reranker=False)
-            with self.slot.acquire() as current:
-                same = current.indexes.same_as(loadout.indexes)
-                if not same:
-                    await self.ingest.reembed(loadout, progress)
-                async with self.ingest.batch_lock:
-                    current.indexes_fate = "keep" if same else "discard"
-                    if same:
-                        loadout.indexes = current.indexes
-                    await asyncio.to_thread(self.slot.swap, loadout)
-                    await asyncio.to_thread(self.repository.set_meta, PROFILE_KEY, name)
-                    await asyncio.to_thread(self._queue_missing, loadout)
-            self._problem = None
-            self.ingest.notify()
-            if progress is not None:
-                await progress(f"Now using {name}", 1.0)
+        await self._parts.switch.use_profile(name, progress)
+
+    def count_saved_tokens(self, tokens: int) -> None:
+        """Add to the tokens that evidence saved in prompts, for :meth:`status`."""
+        self._tokens_saved += tokens
 
     async def status(self, guild_id: int | None = None) -> Status:
         """Return the state of the memory, of one server or of all."""
-        with self.slot.acquire() as loadout:
-            guilds = await asyncio.to_thread(self.repository.guild_ids) if guild_id is None else [guild_id]
-            per_guild = [await self.channels(g) for g in guilds]
-            scope = Scope({g: frozenset(c.id for c in found) for g, found in zip(guilds, per_guild, strict=True)})
-            reach = await self.reach(scope)
-            stats = loadout.indexes.stats()
-            return Status(
-                messages=reach.messages,
-                channels=reach.channels,
-                queue=await asyncio.to_thread(self.repository.queue_length),
-                profile=loadout.profile.name,
-                embedder=loadout.embedder.model_key,
-                reranker=None if loadout.reranker is None else loadout.reranker.name,
-                device=f"{loadout.profile.device} ({loadout.profile.dtype}){_busy(loadout.worker.health().busy_for)}",
-                index=f"{stats.kind}: {stats.vectors:,} vectors, {stats.bytes / 2**20:.1f} MB",
-                last_error=self.ingest.last_error or self.label_worker.last_error or self.last_recall_error,
-                latency=self.latency.percentiles(),
-                uptime=time.monotonic() - self._started,
-                degraded=loadout.problem or self._problem,
-                tokens_saved=self.tokens_saved,
-            )
-
-
-def _busy(seconds: float | None) -> str:
-    """Return what to say of a model's call that has gone on for so long; a short one is not worth a word."""
-    return "" if seconds is None or seconds < 1 else f", a call has been running for {seconds:.0f} s"
+        status = await self._parts.status(self.repository, self._caches, guild_id)
+        return replace(status, uptime=time.monotonic() - self._opened, tokens_saved=self._tokens_saved)
 
 
 async def verify_service(service: MemoryService) -> Verification:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cogs.memory import housekeeping
 from cogs.memory.errors import StorageError
+from cogs.memory.forgetting import now_ms
+from cogs.memory.housekeeping import ClockWatch
 from cogs.memory.service import MemoryService, verify_service
 from cogs.memory.storage.database import sqlite_module
 from tests.memory.building import GUILD, ask, message, settings_in, texts
@@ -191,27 +192,28 @@ async def test_a_second_process_is_refused(tmp_path: Path) -> None:
 async def test_a_clock_that_jumps_ahead_makes_nothing_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time_ns
     shift = 0
-    now_ms = housekeeping._now_ms
-    monkeypatch.setattr(housekeeping, "_now_ms", lambda: now_ms() + shift)
+
+    def shifted_ms() -> int:
+        return now_ms() + shift
+
     async with running_service(tmp_path) as service:
-        assert service._housekeeping is not None
-        service._housekeeping.cancel()  # its own rounds, at moments that nobody knows, are played below
+        await service.housekeeping.stop()  # its own rounds, at moments that nobody knows, are played below
         fresh = message(1, "Said just now")
-        created = housekeeping.ClockWatch()
+        created = ClockWatch(shifted_ms)
         assert created.steady_ms() is not None
         await service.remember([fresh])
         age_days = (real() // 1_000_000 - round(fresh.created_at.timestamp() * 1000)) // 86_400_000
         await service.set_retention(GUILD, age_days + 10)
         shift = 40 * 365 * 86_400_000
         assert created.steady_ms() is None
-        clock = housekeeping.ClockWatch()
+        clock = ClockWatch(shifted_ms)
         shift = 0
         assert clock.steady_ms() is not None
         shift = 40 * 365 * 86_400_000
-        await service._expire_what_is_due(clock)
+        await service.housekeeping.expire_what_is_due(clock)
         assert texts(await ask(service, "said just now")) == ["Said just now"]
         shift = 0
-        await service._expire_what_is_due(clock)
+        await service.housekeeping.expire_what_is_due(clock)
         assert texts(await ask(service, "said just now")) == ["Said just now"]
         # A jump right after a steady reading: the rules are read between it and the deletion.
         rules = service.repository.guild_rules
@@ -222,7 +224,7 @@ async def test_a_clock_that_jumps_ahead_makes_nothing_too_old(tmp_path: Path, mo
             return rules()
 
         monkeypatch.setattr(service.repository, "guild_rules", jump_meanwhile)
-        await service._expire_what_is_due(housekeeping.ClockWatch())
+        await service.housekeeping.expire_what_is_due(ClockWatch(shifted_ms))
         assert texts(await ask(service, "said just now")) == ["Said just now"]
 
 

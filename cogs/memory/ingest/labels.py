@@ -11,8 +11,8 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-from cogs.memory.caches.memory_caches import ServiceBase
 from cogs.memory.errors import BadRequest, MnemeError
+from cogs.memory.event_loop import LoopCaller
 from cogs.memory.inference.device_worker import Priority
 from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
@@ -42,11 +42,15 @@ def classify(reranker: RerankerService, text: str, labels: Sequence[LabelInfo]) 
 
 
 class LabelWorker:
-    """Judges messages that were not judged yet, newest first, whenever nobody waits for the device."""
+    """Judges messages that were not judged yet, newest first, whenever nobody waits for the device.
+
+    Make it on the event loop.
+    """
 
     def __init__(self, repository: Repository, slot: ModelSlot[Loadout]) -> None:
         self._repository = repository
         self._slot = slot
+        self._call = LoopCaller()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -58,13 +62,16 @@ class LabelWorker:
         self._task = asyncio.create_task(self._run(), name="labels")
 
     def notify(self) -> None:
-        """Say that there is something to judge."""
+        """Say that there is something to judge; from any thread."""
+        self._call(self._notice)
+
+    def _notice(self) -> None:
         self._idle.clear()
         self._wake.set()
 
     async def drain(self) -> None:
         """Wait until everything is judged, or until judging has failed."""
-        self.notify()
+        self._notice()
         await self._idle.wait()
 
     async def stop(self) -> None:
@@ -117,12 +124,21 @@ class LabelWorker:
         return (labels[best].name if found[best] >= THRESHOLD else None), found[best]
 
 
-class LabelMixin(ServiceBase):
-    """The part of the service that sorts messages under labels."""
+class Labels:
+    """The labels of a server: which there are, and what they mean.
+
+    Args:
+        repository: the rows of the labels.
+        worker: told when messages have to be judged again.
+    """
+
+    def __init__(self, repository: Repository, worker: LabelWorker) -> None:
+        self._repository = repository
+        self._worker = worker
 
     async def labels(self, guild_id: int) -> list[LabelInfo]:
         """Return the labels of a server."""
-        return await asyncio.to_thread(self.repository.labels, guild_id)
+        return await asyncio.to_thread(self._repository.labels, guild_id)
 
     async def set_label(self, guild_id: int, name: str, description: str) -> None:
         """Add a label, or describe it anew; messages are sorted under it in the background.
@@ -138,14 +154,11 @@ class LabelMixin(ServiceBase):
         known = await self.labels(guild_id)
         if len(known) >= MAX_LABELS and name not in {label.name for label in known}:
             raise BadRequest(f"There can be {MAX_LABELS} labels; remove one first.")
-        await asyncio.to_thread(self.repository.set_label, guild_id, name, description)
-        self._notify_labels()
+        await asyncio.to_thread(self._repository.set_label, guild_id, name, description)
+        self._worker.notify()
 
     async def remove_label(self, guild_id: int, name: str) -> bool:
         """Remove a label from every message; return whether it was there."""
-        gone = await asyncio.to_thread(self.repository.remove_label, guild_id, " ".join(name.split()))
-        self._notify_labels()
+        gone = await asyncio.to_thread(self._repository.remove_label, guild_id, " ".join(name.split()))
+        self._worker.notify()
         return gone
-
-    def _notify_labels(self) -> None:
-        raise NotImplementedError

@@ -14,6 +14,7 @@ import numpy as np
 
 from cogs.memory.embedding.specs import Vectors
 from cogs.memory.errors import MnemeError
+from cogs.memory.event_loop import LoopCaller
 from cogs.memory.inference.device_worker import DeadlineExceeded, Priority
 from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
@@ -78,13 +79,17 @@ def _timed(call: Callable[..., Vectors], *args: object) -> tuple[Vectors, float]
 
 
 class IngestWorker:
-    """Drains the queue in the background; one task of the event loop, with all work on other threads."""
+    """Drains the queue in the background; one task of the event loop, with all work on other threads.
+
+    Make it on the event loop.
+    """
 
     def __init__(self, repository: Repository, slot: ModelSlot[Loadout]) -> None:
         self._repository = repository
         self._slot = slot
         self._passages = PassageStore(repository)
         self._pace = Pace()
+        self._call = LoopCaller()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -105,13 +110,16 @@ class IngestWorker:
         self._task = asyncio.create_task(self._run(), name="ingest")
 
     def notify(self) -> None:
-        """Say that there is something new."""
+        """Say that there is something new; from any thread."""
+        self._call(self._notice)
+
+    def _notice(self) -> None:
         self._idle.clear()
         self._wake.set()
 
     async def drain(self) -> None:
         """Wait until everything that was remembered is embedded and indexed."""
-        self.notify()
+        self._notice()
         idle = asyncio.create_task(self._idle.wait())
         running = [self._task] if self._task is not None else []
         await asyncio.wait([idle, *running], return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,12 @@ class Loadout:
     def sees_images(self) -> bool:
         """Whether one of the models takes the images of messages into account."""
         return self.embedder.sees_images or (self.reranker is not None and self.reranker.sees_images)
+
+    def forget(self, message_ids: Collection[int]) -> None:
+        """Drop what was computed or fetched for messages and is kept outside the database."""
+        self.cache.drop_messages(message_ids)
+        if self.images is not None:
+            self.images.forget(message_ids)
 
     def close(self) -> None:
         """Free the models; called when the last request has left.

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cogs.memory.caches.memory_caches import ServiceBase
+from cogs.memory.caches.memory_caches import MemoryCaches
 from cogs.memory.errors import BadRequest
 from cogs.memory.inference.device_worker import DeadlineExceeded, Priority
+from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.recall.blending import blended
 from cogs.memory.recall.conversation import conversation_query
+from cogs.memory.recall.latency import Latency
 from cogs.memory.recall.query import QueryInfo, analyse, asks, repeats
 from cogs.memory.recall.search import DEPTH, SHALLOW, Candidates, find_candidates
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
+from cogs.memory.storage.repository import Repository
 from cogs.memory.text.model_input import body, candidate
 
 log = logging.getLogger(__name__)
@@ -49,8 +52,24 @@ def checked_query(text: str) -> str:
     return query
 
 
-class RecallMixin(ServiceBase):
-    """The part of the service that finds."""
+class Recall:
+    """Answers questions from the memory.
+
+    ``latency`` holds the times of the last requests, ``last_error`` what a model failed at last.
+
+    Args:
+        repository: the rows and the keyword index.
+        slot: the models in use, with their indexes.
+        caches: who wrote where, and how far the memory reaches.
+    """
+
+    def __init__(self, repository: Repository, slot: ModelSlot[Loadout], caches: MemoryCaches) -> None:
+        self.latency = Latency()
+        self.last_error: str | None = None
+        self._repository = repository
+        self._slot = slot
+        self._caches = caches
+        self._asking = 0
 
     async def recall(self, request: RecallRequest) -> RecallResult:
         """Return what the memory holds on a query within the scope of its reader, the best first.
@@ -68,7 +87,7 @@ class RecallMixin(ServiceBase):
         info = await asyncio.to_thread(self._understood, wording, request.scope, now)
         self._asking += 1
         try:
-            with self.slot.acquire() as loadout:
+            with self._slot.acquire() as loadout:
                 result = await self._recall_with(loadout, request, info, started)
         finally:
             self._asking -= 1
@@ -76,7 +95,7 @@ class RecallMixin(ServiceBase):
         return result
 
     def _understood(self, wording: str, scope: Scope, now: dt.datetime) -> QueryInfo:
-        return analyse(wording, self._author_names.of(scope.channel_ids, AUTHORS_KNOWN), now)
+        return analyse(wording, self._caches.author_names.of(scope.channel_ids, AUTHORS_KNOWN), now)
 
     async def similar(self, message_id: int, scope: Scope, limit: int = 10) -> RecallResult:
         """Return messages that say something like one message, which itself is left out.
@@ -84,7 +103,7 @@ class RecallMixin(ServiceBase):
         Raises:
             BadRequest: the message is not remembered, or not within the scope; both read the same.
         """
-        found = await asyncio.to_thread(self.repository.messages, [message_id], scope)
+        found = await asyncio.to_thread(self._repository.messages, [message_id], scope)
         if message_id not in found or not body(found[message_id]):
             raise BadRequest("This message is not in the memory, or holds no text to compare.")
         text = checked_query(body(found[message_id])[:QUERY_CHARACTERS])
@@ -103,7 +122,7 @@ class RecallMixin(ServiceBase):
             degraded = degraded or "Many people are asking at the moment, so the search looked less deep than usual."
         found = await asyncio.to_thread(
             find_candidates,
-            self.repository,
+            self._repository,
             loadout.indexes,
             info,
             vector,
@@ -145,7 +164,7 @@ class RecallMixin(ServiceBase):
             shown = [*shown[: max(request.limit - 1, 1)], echoes[0]]
         if loadout.reranker is not None:
             shown = await asyncio.to_thread(self._as_they_stand, shown, request.scope)
-        reach = await asyncio.to_thread(self._reach_of, request.scope) if not shown else Reach(0, 0, None)
+        reach = await asyncio.to_thread(self._caches.reach_of, request.scope) if not shown else Reach(0, 0, None)
         return RecallResult(
             hits=tuple(shown[: request.limit]),
             reach=reach,
@@ -158,7 +177,7 @@ class RecallMixin(ServiceBase):
 
     def _as_they_stand(self, hits: list[Hit], scope: Scope) -> list[Hit]:
         """Return the hits that still exist, as they are now: a model may have taken seconds since they were read."""
-        now = self.repository.messages([hit.message.id for hit in hits], scope)
+        now = self._repository.messages([hit.message.id for hit in hits], scope)
         standing = [(hit, now[hit.message.id]) for hit in hits if hit.message.id in now]
         return [
             replace(hit, message=message, evidence=hit.evidence if message.content == hit.message.content else None)
@@ -182,9 +201,9 @@ class RecallMixin(ServiceBase):
                 deadline=loadout.profile.deadline_ms / 1000,
             )
         except DeadlineExceeded:
-            self.last_recall_error = "the embedder missed its deadline"
+            self.last_error = "the embedder missed its deadline"
         except MODEL_ERRORS as error:
-            self.last_recall_error = f"the embedder failed: {error}"
+            self.last_error = f"the embedder failed: {error}"
             log.warning("the query could not be embedded", exc_info=error)
         else:
             seconds["embed"] = time.perf_counter() - before
@@ -212,10 +231,10 @@ class RecallMixin(ServiceBase):
                 deadline=EVIDENCE_DEADLINES * loadout.profile.deadline_ms / 1000,
             )
         except DeadlineExceeded:
-            self.last_recall_error = f"the reranker {loadout.reranker.name} took too long to write evidence"
+            self.last_error = f"the reranker {loadout.reranker.name} took too long to write evidence"
             return reranked
         except MODEL_ERRORS as error:
-            self.last_recall_error = f"the reranker {loadout.reranker.name} failed to write evidence: {error}"
+            self.last_error = f"the reranker {loadout.reranker.name} failed to write evidence: {error}"
             log.warning("no evidence was written", exc_info=error)
             return reranked
         written = {
@@ -243,12 +262,12 @@ class RecallMixin(ServiceBase):
                 deadline=seconds,
             )
         except DeadlineExceeded:
-            self.last_recall_error = f"the reranker {loadout.reranker.name} missed its deadline of {seconds:g} s"
+            self.last_error = f"the reranker {loadout.reranker.name} missed its deadline of {seconds:g} s"
             return None, (
                 f"The reranker took longer than {seconds:g} s, so these are in the order of the first search."
             )
         except MODEL_ERRORS as error:
-            self.last_recall_error = f"the reranker {loadout.reranker.name} failed: {error}"
+            self.last_error = f"the reranker {loadout.reranker.name} failed: {error}"
             log.warning("the reranker failed", exc_info=error)
             return None, "The reranker failed, so these are in the order of the first search."
         by_id = {hit.message.id: hit for hit in head}

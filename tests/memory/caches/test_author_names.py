@@ -48,6 +48,6 @@ def test_forgetting_empties_it() -> None:
 async def test_a_forgotten_person_is_no_longer_known_by_name(tmp_path: Path) -> None:
     async with running_service(tmp_path) as service:
         await service.remember([message(1, "The keys are under the mat", ANNA), message(2, "Thank you", BEN)])
-        before = service._author_names.of([GENERAL], 10)
+        before = service._caches.author_names.of([GENERAL], 10)
         await service.forget_person(ANNA, None)
-        assert set(before) - set(service._author_names.of([GENERAL], 10)) == {"Anna"}
+        assert set(before) - set(service._caches.author_names.of([GENERAL], 10)) == {"Anna"}

@@ -77,11 +77,9 @@ async def test_labels_survive_a_restart_and_without_a_reranker_nothing_is_labell
     assert settings_in(tmp_path).data_dir == tmp_path
 
 
-@pytest.mark.parametrize(("name", "description"), [("", "x"), ("n" * 51, "x"), ("n", " "), ("n", "x" * 301)])
-async def test_a_label_that_says_nothing_or_too_much_is_refused(tmp_path: Path, name: str, description: str) -> None:
-    service = await MemoryService.open(settings_in(tmp_path))
-    try:
-        with pytest.raises(BadRequest):
-            await service.set_label(GUILD, name, description)
-    finally:
-        await service.close()
+async def test_a_label_that_says_nothing_or_too_much_is_refused(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        for name, description in [("", "x"), ("n" * 51, "x"), ("n", " "), ("n", "x" * 301)]:
+            with pytest.raises(BadRequest):
+                await service.set_label(GUILD, name, description)
+        assert await service.labels(GUILD) == []
