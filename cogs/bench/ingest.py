@@ -19,7 +19,7 @@ from cogs.bench.measure import Config, PathFigures, Run, machine, peak_memory
 from cogs.bench.report import Bench, Target
 from cogs.memory.embedding.specs import MINILM, verified_folder
 from cogs.memory.service import MemoryService
-from cogs.memory.storage import repository as repository_module
+from cogs.memory.storage import messages as messages_module
 from config.settings import PROJECT_DIR, Settings
 
 BATCH: Final = 500
@@ -106,16 +106,10 @@ async def _import(messages: int, watch: Stopwatch, say: Callable[[str], None]) -
             repository = service.repository
             indexes: Any = loadout.indexes
             with (
-                watch.watching(repository_module, {"keywords_of": "keywords"}),
-                watch.watching(
-                    repository,
-                    {
-                        "save": "commit",
-                        "write_keywords": "keywords",
-                        "pending": "read the queue",
-                        "save_vectors": "store vectors",
-                    },
-                ),
+                watch.watching(messages_module, {"keywords_of": "keywords"}),
+                watch.watching(repository.messages, {"save": "commit"}),
+                watch.watching(repository.keywords, {"write": "keywords"}),
+                watch.watching(repository.vectors, {"pending": "read the queue", "save": "store vectors"}),
                 watch.watching(loadout.embedder, {"embed_passages": "embed"}),
                 watch.watching(indexes, {"add": "index", "save": "index"}),
             ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import tempfile
@@ -17,9 +16,7 @@ from cogs.bench.measure import Config, PathFigures, PathPlan, Run, interleave, m
 from cogs.bench.report import Bench, Series, Target
 from cogs.bench.vectors import Rows, Vectors, rows
 from cogs.memory.records import Filters, IncomingMessage, Scope
-from cogs.memory.storage.bm25 import idf, ranked
 from cogs.memory.storage.database import create_engine, migrate
-from cogs.memory.storage.keyword_plan import any_of
 from cogs.memory.storage.people import PersonHasher
 from cogs.memory.storage.repository import Repository
 from cogs.memory.text.terms import keyword_query
@@ -206,23 +203,22 @@ def _messages(data: Rows) -> list[IncomingMessage]:
 
 def fill(repository: Repository, data: Rows) -> None:
     """Write every row's message and vector."""
-    repository.upsert_guild(chatter.GUILD, "generated")
-    repository.upsert_channels(chatter.channels(len(data.scopes["all"])))
+    repository.guilds.upsert(chatter.GUILD, "generated")
+    repository.guilds.upsert_channels(chatter.channels(len(data.scopes["all"])))
     every = _messages(data)
     for part, vectors in data.batches():
-        repository.save(every[part])
-        pending = repository.pending(len(vectors))
+        repository.messages.save(every[part])
+        pending = repository.vectors.pending(len(vectors))
         first = part.start
         places = [(item.message.id - chatter.FIRST_MESSAGE) // 4096 - first for item in pending]
-        repository.save_vectors(MODEL_KEY, pending, vectors[places], lambda kept, seqs: None)
+        repository.vectors.save(MODEL_KEY, pending, vectors[places], lambda kept, seqs: None)
 
 
 def _measure_database(bench: Bench, data: Rows, folder: Path, rounds: int) -> None:
     (folder / "data").mkdir()
     engine = create_engine(f"sqlite:///{folder / 'data' / 'mneme.db'}")
     migrate(engine)
-    repository = Repository(engine)
-    repository.hasher = PersonHasher.from_file(folder / "data" / "person.key")
+    repository = Repository(engine, PersonHasher.from_file(folder / "data" / "person.key"))
     try:
         fill(repository, data)
         kept = folder / "indexes"
@@ -259,7 +255,7 @@ def _measure_keywords(bench: Bench, repository: Repository, indexes: GuildIndexe
         within = Scope.of(chatter.GUILD, data.scopes[scope])
 
         def keywords(within: Scope = within) -> Any:
-            return [repository.keyword_candidates(keyword_query(q), within, Filters(), K) for q in questions]
+            return [repository.keywords.candidates(keyword_query(q), within, Filters(), K) for q in questions]
 
         timings = interleave({vectors: _asking(_bound(store), queries, data.scopes[scope]), words: keywords}, rounds)
         bench.paths[words] = figures = _per_query(timings.figures(PathPlan(words, vectors)))
@@ -269,21 +265,7 @@ def _measure_keywords(bench: Bench, repository: Repository, indexes: GuildIndexe
 
 def _attained(repository: Repository, question: str, found: Sequence[tuple[int, float]], within: Scope) -> float:
     """Return the BM25 of what was found as a share of what the best of all matches have together."""
-    terms = keyword_query(question)
-    with repository.reading() as db:
-        total = int(db.exec_driver_sql("SELECT count(*) FROM keywords_content").scalar_one())
-        counted = db.exec_driver_sql(
-            "SELECT term, doc FROM temp.keyword_terms WHERE term IN (SELECT value FROM json_each(?))",
-            (json.dumps(terms),),
-        )
-        rarity = {term: idf(n, total) for term, n in counted}
-        bodies = db.exec_driver_sql(
-            "SELECT c.id, c.c0 || ' ' || c.c1 FROM keywords CROSS JOIN keywords_content c ON c.id = keywords.rowid "
-            "CROSS JOIN messages m ON m.id = c.id "
-            "WHERE keywords MATCH ? AND m.channel_id IN (SELECT value FROM json_each(?))",
-            (any_of(rarity), json.dumps(sorted(within.channel_ids))),
-        )
-        scores = dict(ranked([(row[0], row[1]) for row in bodies], rarity, total))
+    scores = repository.keywords.scores_of_all(keyword_query(question), within)
     best = sum(sorted(scores.values(), reverse=True)[:K])
     return sum(scores.get(number, 0.0) for number, _ in found) / best if best else 1.0
 

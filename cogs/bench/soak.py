@@ -122,7 +122,7 @@ async def _send_all(service: MemoryService, seen: Observed, rate: float, seconds
 async def _sample(service: MemoryService, seen: Observed) -> None:
     process, started = psutil.Process(), time.perf_counter()
     while True:
-        queue = await asyncio.to_thread(service.repository.queue_length)
+        queue = await asyncio.to_thread(service.repository.vectors.queue_length)
         passed = round(time.perf_counter() - started, 1)
         seen.rss.append((passed, round(process.memory_info().rss / 2**20, 1)))
         seen.queue.append((passed, queue))

@@ -21,6 +21,7 @@ from cogs.bench.measure import PROJECT, BenchError, PathFigures, machine
 from cogs.bench.report import Bench, Target
 from cogs.bench.soak import memory_over_time
 from cogs.memory.storage.database import create_engine
+from cogs.memory.storage.people import PersonHasher
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.verify import Verification, verify_stores
 
@@ -145,7 +146,7 @@ def _verify(data: Path) -> Verification:
     """Return how rows, keywords and vectors of what the bot left behind compare."""
     engine = create_engine(f"sqlite:///{data / 'mneme.db'}")
     try:
-        return verify_stores(Repository(engine))
+        return verify_stores(Repository(engine, PersonHasher(b"")))
     finally:
         engine.dispose()
 

@@ -63,7 +63,8 @@ class Forgetting:
         ids, count = list(message_ids), 0
         for start in range(0, len(ids), BATCH):
             part = ids[start : start + BATCH]
-            count += len(self._repository.delete(guild_id, part, lambda gone: self._drop_vectors(guild_id, gone)))
+            gone = self._repository.messages.delete(guild_id, part, lambda ids: self._drop_vectors(guild_id, ids))
+            count += len(gone)
             self._forget_cached(part)
         if ids:
             self._caches.channel_reach.clear()
@@ -96,10 +97,10 @@ class Forgetting:
         """Delete a channel or thread with everything said in it and in its threads."""
 
         def work() -> int:
-            count = self._forget(guild_id, self._repository.message_ids_where(guild_id, channel_ids=[channel_id]))
+            count = self._forget(guild_id, self._repository.messages.ids_where(guild_id, channel_ids=[channel_id]))
             if not keep_record:
                 with self._repository.write_lock:
-                    self._repository.drop_channels(guild_id, [channel_id])
+                    self._repository.guilds.drop_channels(guild_id, [channel_id])
                     self._caches.inclusion.changed(guild_id)
             self._eraser.now()
             return count
@@ -110,11 +111,11 @@ class Forgetting:
         """Delete a server with everything in it."""
 
         def work() -> int:
-            count = self._forget(guild_id, self._repository.message_ids_where(guild_id))
+            count = self._forget(guild_id, self._repository.messages.ids_where(guild_id))
             with self._slot.acquire() as loadout:
                 loadout.indexes.drop_guild(guild_id)
             with self._repository.write_lock:
-                self._repository.drop_guild(guild_id)
+                self._repository.guilds.drop(guild_id)
                 self._caches.inclusion.changed(guild_id)
             self._caches.channel_reach.clear()
             self._eraser.now()
@@ -124,13 +125,13 @@ class Forgetting:
 
     async def guild_left(self, guild_id: int) -> None:
         """Note that the bot left a server; it is forgotten when the grace period has passed."""
-        await asyncio.to_thread(self._repository.mark_left, guild_id, now_ms())
+        await asyncio.to_thread(self._repository.guilds.mark_left, guild_id, now_ms())
         if self._grace_days == 0:
             await self.forget_guild(guild_id)
 
     async def set_retention(self, guild_id: int, days: int | None) -> int:
         """Keep messages of a server for ``days`` only, or for good; returns how many went at once."""
-        await asyncio.to_thread(self._repository.set_retention, guild_id, days)
+        await asyncio.to_thread(self._repository.guilds.set_retention, guild_id, days)
         return await self.expire(guild_id, days, now_ms()) if days is not None else 0
 
     async def expire(self, guild_id: int, days: int, at_ms: int) -> int:
@@ -138,13 +139,13 @@ class Forgetting:
         cutoff = at_ms - days * DAY_MS
 
         def work() -> int:
-            return self._forget(guild_id, self._repository.message_ids_where(guild_id, before_ms=cutoff))
+            return self._forget(guild_id, self._repository.messages.ids_where(guild_id, before_ms=cutoff))
 
         return await asyncio.to_thread(work)
 
     async def forget_what_is_due(self, at_ms: int) -> None:
         """Delete what was too old, and servers left too long ago, at a time in milliseconds since 1970."""
-        for guild_id, days, left_ms in await asyncio.to_thread(self._repository.guild_rules):
+        for guild_id, days, left_ms in await asyncio.to_thread(self._repository.guilds.rules):
             if left_ms is not None and left_ms <= at_ms - self._grace_days * DAY_MS:
                 await self.forget_guild(guild_id)
             elif days is not None:
@@ -155,28 +156,28 @@ class Forgetting:
     async def opt_out(self, user_id: int, guild_id: int | None) -> int:
         """Stop remembering a person, here or everywhere, and erase the past; returns how many messages went."""
         # The record comes first: what arrives between the two steps is dropped instead of kept.
-        await asyncio.to_thread(self._repository.opt_out, user_id, EVERYWHERE if guild_id is None else guild_id)
+        await asyncio.to_thread(self._repository.people.opt_out, user_id, EVERYWHERE if guild_id is None else guild_id)
         return await self.forget_person(user_id, guild_id)
 
     async def opt_in(self, user_id: int, guild_id: int | None) -> None:
         """Take an opt-out back; what was erased stays erased."""
-        await asyncio.to_thread(self._repository.opt_in, user_id, EVERYWHERE if guild_id is None else guild_id)
+        await asyncio.to_thread(self._repository.people.opt_in, user_id, EVERYWHERE if guild_id is None else guild_id)
 
     async def is_opted_out(self, user_id: int, guild_id: int | None) -> bool:
         """Return whether a person said stop, there or everywhere."""
         return await asyncio.to_thread(
-            self._repository.is_opted_out, user_id, EVERYWHERE if guild_id is None else guild_id
+            self._repository.people.is_opted_out, user_id, EVERYWHERE if guild_id is None else guild_id
         )
 
     async def forget_person(self, user_id: int, guild_id: int | None) -> int:
         """Erase everything a person wrote, here or everywhere, and their id from what others wrote."""
 
         def work() -> int:
-            guilds = self._repository.author_guilds(user_id) if guild_id is None else [guild_id]
+            guilds = self._repository.people.author_guilds(user_id) if guild_id is None else [guild_id]
             count = sum(
-                self._forget(guild, self._repository.message_ids_where(guild, author_id=user_id)) for guild in guilds
+                self._forget(guild, self._repository.messages.ids_where(guild, author_id=user_id)) for guild in guilds
             )
-            changed = self._repository.drop_mentions(user_id, guild_id)
+            changed = self._repository.people.drop_mentions(user_id, guild_id)
             self._forget_cached(changed)
             with self._slot.acquire() as loadout:
                 loadout.indexes.save()
@@ -188,8 +189,8 @@ class Forgetting:
 
     async def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
         """Return everything stored that a person wrote."""
-        return await asyncio.to_thread(self._repository.export_person, user_id, guild_id)
+        return await asyncio.to_thread(self._repository.people.export, user_id, guild_id)
 
     async def stored_about(self, user_id: int, guild_id: int | None) -> PersonSummary:
         """Return how much of a person is stored."""
-        return await asyncio.to_thread(self._repository.person_summary, user_id, guild_id)
+        return await asyncio.to_thread(self._repository.people.summary, user_id, guild_id)

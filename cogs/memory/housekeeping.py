@@ -89,6 +89,6 @@ class Housekeeping:
 
     def _open_indexes(self) -> None:
         """Open every server's index, so that nobody's first question waits for it."""
-        for guild_id in self._repository.guild_ids():
+        for guild_id in self._repository.guilds.ids():
             with self._slot.acquire() as loadout:
                 loadout.indexes.store(guild_id)

@@ -14,7 +14,6 @@ from cogs.memory.inference.profiles import Machine, MemoryProfile
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout, LoadoutFactory
 from cogs.memory.records import ProfileReport
-from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.repository import Repository
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class ProfileLoader:
         Raises:
             ProfileError: the named profile cannot run here, or no profile's models can be loaded.
         """
-        saved = await asyncio.to_thread(self._repository.get_meta, PROFILE_KEY)
+        saved = await asyncio.to_thread(self._repository.meta.get, PROFILE_KEY)
         chosen = self.choose(self._wanted or (saved if saved in self.table else None))
         order = [chosen]
         if self._wanted is None:
@@ -95,9 +94,9 @@ class ProfileLoader:
 
 def queue_missing(repository: Repository, loadout: Loadout) -> None:
     """Queue what lacks a vector, or a passage, of the models in use."""
-    repository.queue_missing(loadout.embedder.model_key)
+    repository.vectors.queue_missing(loadout.embedder.model_key)
     if loadout.reranker is not None and loadout.reranker.prepares:
-        PassageStore(repository).queue_missing(loadout.reranker.passage_form)
+        repository.passages.queue_missing(loadout.reranker.passage_form)
 
 
 def retire(loadout: Loadout) -> None:
@@ -162,7 +161,7 @@ class ProfileSwitch:
                     if same:
                         loadout.indexes = current.indexes
                     await asyncio.to_thread(self._slot.swap, loadout)
-                    await asyncio.to_thread(self._repository.set_meta, PROFILE_KEY, name)
+                    await asyncio.to_thread(self._repository.meta.set, PROFILE_KEY, name)
                     await asyncio.to_thread(queue_missing, self._repository, loadout)
             self.problem = None
             self._ingest.notify()

@@ -88,9 +88,9 @@ class Running:
         """Return the state of the parts and of what is stored, of one server or of all."""
 
         def stored() -> tuple[Reach, int]:
-            guilds = repository.guild_ids() if guild_id is None else [guild_id]
-            scope = Scope({g: frozenset(c.id for c in repository.channels(g)) for g in guilds})
-            return caches.reach_of(scope), repository.queue_length()
+            guilds = repository.guilds.ids() if guild_id is None else [guild_id]
+            scope = Scope({g: frozenset(c.id for c in repository.guilds.channels(g)) for g in guilds})
+            return caches.reach_of(scope), repository.vectors.queue_length()
 
         with self.slot.acquire() as loadout:
             reach, queue = await asyncio.to_thread(stored)

@@ -84,8 +84,7 @@ class MemoryService:
         try:
             engine = create_engine(settings.sqlalchemy_url)
             await asyncio.to_thread(migrate, engine)
-            repository = Repository(engine)
-            repository.hasher = PersonHasher.from_file(settings.data_dir / "person.key")
+            repository = Repository(engine, PersonHasher.from_file(settings.data_dir / "person.key"))
             return cls(settings, repository, lock)
         except BaseException:
             if lock is not None:
@@ -146,14 +145,14 @@ class MemoryService:
 
     async def upsert_guild(self, guild_id: int, name: str) -> None:
         """Record a server, or that it is back."""
-        await asyncio.to_thread(self.repository.upsert_guild, guild_id, name)
+        await asyncio.to_thread(self.repository.guilds.upsert, guild_id, name)
 
     async def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
         """Record channels and threads."""
 
         def record() -> None:
             with self.repository.write_lock:
-                self.repository.upsert_channels(channels)
+                self.repository.guilds.upsert_channels(channels)
                 for guild_id in {channel.guild_id for channel in channels}:
                     self._caches.inclusion.changed(guild_id)  # a channel may have moved below one that is left out
 
@@ -162,11 +161,11 @@ class MemoryService:
 
     async def guild_ids(self) -> list[int]:
         """Return every server that is remembered."""
-        return await asyncio.to_thread(self.repository.guild_ids)
+        return await asyncio.to_thread(self.repository.guilds.ids)
 
     async def channels(self, guild_id: int) -> list[ChannelInfo]:
         """Return the channels and threads of a server that the memory knows."""
-        return await asyncio.to_thread(self.repository.channels, guild_id)
+        return await asyncio.to_thread(self.repository.guilds.channels, guild_id)
 
     async def remember(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> int:
         """Commit messages and return; they are embedded in the background. Returns how many are new or changed.
@@ -184,7 +183,7 @@ class MemoryService:
         parts = self._parts
         with self.repository.write_lock:  # a channel that is left out meanwhile is left out of this
             wanted = [m for m in messages if self._caches.inclusion.included(m.guild_id, m.channel_id)]
-            saved = self.repository.save(wanted, mark_seen=mark_seen)
+            saved = self.repository.messages.save(wanted, mark_seen=mark_seen)
             parts.forgetting.forget_changed(wanted, saved.changed)
         self._caches.channel_reach.changed({message.channel_id for message in wanted})
         if saved.new or saved.changed:
@@ -205,7 +204,7 @@ class MemoryService:
 
         def record() -> None:
             with self.repository.write_lock:
-                self.repository.set_included(guild_id, channel_id, included)
+                self.repository.guilds.set_included(guild_id, channel_id, included)
                 self._caches.inclusion.changed(guild_id)
 
         await asyncio.to_thread(record)
@@ -214,37 +213,37 @@ class MemoryService:
 
     async def last_seen(self, guild_id: int) -> dict[int, int]:
         """Map each channel to the newest message id seen in it."""
-        return await asyncio.to_thread(self.repository.last_seen, guild_id)
+        return await asyncio.to_thread(self.repository.guilds.last_seen, guild_id)
 
     async def mark_seen(self, channel_id: int, message_id: int) -> None:
         """Move a channel's watermark forward."""
-        await asyncio.to_thread(self.repository.mark_seen, channel_id, message_id)
+        await asyncio.to_thread(self.repository.guilds.mark_seen, channel_id, message_id)
 
     async def stored_versions(
         self, channel_id: int, first_id: int, last_id: int
     ) -> dict[int, tuple[str, dt.datetime | None]]:
         """Map the stored ids of a channel between two ids to ``(content, edited at)``, for catching up."""
-        rows = await asyncio.to_thread(self.repository.stored_versions, channel_id, first_id, last_id)
+        rows = await asyncio.to_thread(self.repository.messages.stored_versions, channel_id, first_id, last_id)
         return {i: (content, None if ms is None else from_ms(ms)) for i, (content, ms) in rows.items()}
 
     async def backfill_cursor(self, channel_id: int) -> tuple[int | None, int | None]:
         """Return where a backfill of a channel stands and where it ends, or Nones."""
-        return await asyncio.to_thread(self.repository.backfill_cursor, channel_id)
+        return await asyncio.to_thread(self.repository.guilds.backfill_cursor, channel_id)
 
     async def set_backfill_cursor(self, channel_id: int, cursor: int | None, until: int | None) -> None:
         """Record where a backfill stands."""
-        await asyncio.to_thread(self.repository.set_backfill_cursor, channel_id, cursor, until)
+        await asyncio.to_thread(self.repository.guilds.set_backfill_cursor, channel_id, cursor, until)
 
     # -- reading -------------------------------------------------------------------------------------------
 
     async def messages(self, message_ids: Collection[int], scope: Scope) -> list[StoredMessage]:
         """Return those messages that exist and lie in the scope now, in the order asked for."""
-        found = await asyncio.to_thread(self.repository.messages, list(message_ids), scope)
+        found = await asyncio.to_thread(self.repository.search.messages, list(message_ids), scope)
         return [found[i] for i in message_ids if i in found]
 
     async def authors(self, scope: Scope, prefix: str, limit: int = 25) -> list[tuple[int, str]]:
         """Return people who wrote in the scope, the most active first."""
-        return await asyncio.to_thread(self.repository.authors, scope, prefix, limit)
+        return await asyncio.to_thread(self.repository.search.authors, scope, prefix, limit)
 
     async def reach(self, scope: Scope) -> Reach:
         """Return how far the memory reaches within a scope."""

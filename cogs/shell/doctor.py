@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import sqlalchemy as sa
-
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.errors import MnemeError
 from cogs.memory.inference import profiles as rules
@@ -22,7 +20,7 @@ from cogs.memory.rerankers.registry import load_specs
 from cogs.memory.storage.database import create_engine, migrate, sqlite_module
 from cogs.memory.storage.people import PersonHasher
 from cogs.memory.storage.repository import Repository
-from cogs.memory.storage.verify import Verification, repair_stores, verify_stores
+from cogs.memory.storage.verify import Verification, count_messages, repair_stores, verify_stores
 from config.settings import Settings
 
 State = Literal["ok", "note", "problem"]
@@ -93,9 +91,7 @@ def _database(settings: Settings) -> str:
     engine = create_engine(settings.sqlalchemy_url)
     try:
         migrate(engine)
-        with engine.connect() as connection:
-            count = connection.scalar(sa.text("SELECT count(*) FROM messages"))
-        return f"{engine.dialect.name}, {count:,} messages"
+        return f"{engine.dialect.name}, {count_messages(engine):,} messages"
     finally:
         engine.dispose()
 
@@ -153,8 +149,7 @@ def _verified(settings: Settings, repair: bool) -> Finding:
     engine = create_engine(settings.sqlalchemy_url)
     try:
         migrate(engine)
-        repository = Repository(engine)
-        repository.hasher = PersonHasher.from_file(settings.data_dir / "person.key")
+        repository = Repository(engine, PersonHasher.from_file(settings.data_dir / "person.key"))
         found: Verification = repair_stores(repository, settings.data_dir) if repair else verify_stores(repository)
         if found.agrees:
             return Finding("Stores", "ok", found.sentence)

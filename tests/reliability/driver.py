@@ -95,8 +95,8 @@ async def _live(
 def _rows(service: MemoryService) -> dict[int, IncomingMessage]:
     found: dict[int, IncomingMessage] = {}
     for channel in CHANNELS:
-        ids = service.repository.message_ids_where(GUILD, channel_ids=[channel])
-        for stored in service.repository.messages(ids, Scope.of(GUILD, [channel])).values():
+        ids = service.repository.messages.ids_where(GUILD, channel_ids=[channel])
+        for stored in service.repository.search.messages(ids, Scope.of(GUILD, [channel])).values():
             found[stored.id] = IncomingMessage(
                 id=stored.id,
                 guild_id=GUILD,
@@ -130,7 +130,7 @@ async def _not_found(service: MemoryService, message_id: int, text: str) -> list
     problems = [] if message_id in hits else [f"{word} does not find message {message_id}"]
     with service.slot.acquire() as loadout:
         key = loadout.embedder.model_key
-        found = list(service.repository.vectors(key, [message_id]))
+        found = list(service.repository.vectors.read(key, [message_id]))
         if not found:
             return [*problems, f"message {message_id} has no vector"]
         vector = found[0][3][0]

@@ -216,14 +216,14 @@ async def test_a_clock_that_jumps_ahead_makes_nothing_too_old(tmp_path: Path, mo
         await service.housekeeping.expire_what_is_due(clock)
         assert texts(await ask(service, "said just now")) == ["Said just now"]
         # A jump right after a steady reading: the rules are read between it and the deletion.
-        rules = service.repository.guild_rules
+        rules = service.repository.guilds.rules
 
         def jump_meanwhile() -> list[tuple[int, int | None, int | None]]:
             nonlocal shift
             shift = 40 * 365 * 86_400_000
             return rules()
 
-        monkeypatch.setattr(service.repository, "guild_rules", jump_meanwhile)
+        monkeypatch.setattr(service.repository.guilds, "rules", jump_meanwhile)
         await service.housekeeping.expire_what_is_due(ClockWatch(shifted_ms))
         assert texts(await ask(service, "said just now")) == ["Said just now"]
 
@@ -234,10 +234,10 @@ async def test_a_clock_that_goes_back_keeps_the_order_of_changes(
     async with running_service(tmp_path) as service:
         await service.remember(CHAT[:2])
         await service.drain()
-        first = service.repository.next_seqs(1)[0]
+        first = service.repository.database.next_seqs(1)[0]
         real = time.time_ns
         monkeypatch.setattr(time, "time_ns", lambda: real() - 10**9 * 86_400 * 365)
-        assert service.repository.next_seqs(1)[0] > first
+        assert service.repository.database.next_seqs(1)[0] > first
         await service.remember([CHAT[2]])
         await service.drain()
         assert texts(await ask(service, "potions"))[0] == CHAT[2].content

@@ -26,7 +26,7 @@ class ChannelInclusion:
         if known is None or channel_id not in known:
             # What changes it holds the same lock: nothing from before a change is kept after it.
             with self._repository.write_lock:
-                known = self._known[guild_id] = self._repository.inclusion(guild_id)
+                known = self._known[guild_id] = self._repository.guilds.inclusion(guild_id)
         parent, included = known.get(channel_id, (None, None))
         if included is None and parent is not None:
             included = known.get(parent, (None, None))[1]

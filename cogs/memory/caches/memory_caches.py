@@ -18,8 +18,8 @@ class MemoryCaches:
     """
 
     def __init__(self, repository: Repository, *, remember_all: bool) -> None:
-        self.channel_reach = ChannelReach(repository.channel_reach)
-        self.author_names = AuthorNames(repository.author_names)
+        self.channel_reach = ChannelReach(repository.search.channel_reach)
+        self.author_names = AuthorNames(repository.search.author_names)
         self.inclusion = ChannelInclusion(repository, remember_all=remember_all)
 
     def reach_of(self, scope: Scope) -> Reach:

@@ -87,7 +87,7 @@ class LabelWorker:
             self._wake.clear()
             pause = IDLE_SECONDS
             try:
-                for guild_id in await asyncio.to_thread(self._repository.labelled_guilds):
+                for guild_id in await asyncio.to_thread(self._repository.labels.guilds):
                     while await self._batch(guild_id):
                         pass
                 self.last_error = None
@@ -104,14 +104,14 @@ class LabelWorker:
         with self._slot.acquire() as loadout:
             if loadout.reranker is None:
                 return False
-            labels = await asyncio.to_thread(self._repository.labels, guild_id)
-            waiting = await asyncio.to_thread(self._repository.unjudged, guild_id, BATCH)
+            labels = await asyncio.to_thread(self._repository.labels.of_guild, guild_id)
+            waiting = await asyncio.to_thread(self._repository.labels.unjudged, guild_id, BATCH)
             if not waiting or not labels:
                 return False
             judged = []
             for message, revision in waiting:
                 judged.append((message.id, revision, *await self._judge(loadout, message, labels)))
-            return bool(await asyncio.to_thread(self._repository.save_labels, guild_id, labels, judged))
+            return bool(await asyncio.to_thread(self._repository.labels.save, guild_id, labels, judged))
 
     async def _judge(
         self, loadout: Loadout, message: StoredMessage, labels: Sequence[LabelInfo]
@@ -138,7 +138,7 @@ class Labels:
 
     async def labels(self, guild_id: int) -> list[LabelInfo]:
         """Return the labels of a server."""
-        return await asyncio.to_thread(self._repository.labels, guild_id)
+        return await asyncio.to_thread(self._repository.labels.of_guild, guild_id)
 
     async def set_label(self, guild_id: int, name: str, description: str) -> None:
         """Add a label, or describe it anew; messages are sorted under it in the background.
@@ -154,11 +154,11 @@ class Labels:
         known = await self.labels(guild_id)
         if len(known) >= MAX_LABELS and name not in {label.name for label in known}:
             raise BadRequest(f"There can be {MAX_LABELS} labels; remove one first.")
-        await asyncio.to_thread(self._repository.set_label, guild_id, name, description)
+        await asyncio.to_thread(self._repository.labels.set, guild_id, name, description)
         self._worker.notify()
 
     async def remove_label(self, guild_id: int, name: str) -> bool:
         """Remove a label from every message; return whether it was there."""
-        gone = await asyncio.to_thread(self._repository.remove_label, guild_id, " ".join(name.split()))
+        gone = await asyncio.to_thread(self._repository.labels.remove, guild_id, " ".join(name.split()))
         self._worker.notify()
         return gone

@@ -19,7 +19,6 @@ from cogs.memory.inference.device_worker import DeadlineExceeded, Priority
 from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.reranker_service import RerankerService
-from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.vectors import PendingMessage
 from cogs.memory.text.model_input import candidate, embedding_text
@@ -87,7 +86,7 @@ class IngestWorker:
     def __init__(self, repository: Repository, slot: ModelSlot[Loadout]) -> None:
         self._repository = repository
         self._slot = slot
-        self._passages = PassageStore(repository)
+        self._passages = repository.passages
         self._pace = Pace()
         self._call = LoopCaller()
         self._wake = asyncio.Event()
@@ -169,7 +168,7 @@ class IngestWorker:
 
     async def _locked_batch(self) -> bool:
         with self._slot.acquire() as loadout:
-            items = await asyncio.to_thread(self._repository.pending, loadout.profile.embed_batch)
+            items = await asyncio.to_thread(self._repository.vectors.pending, loadout.profile.embed_batch)
             if not items:
                 return False
             await self._embed(loadout, items, mark_indexed=True)
@@ -187,7 +186,7 @@ class IngestWorker:
         # One message that no model can take must not hold up all others; it stays findable by keyword.
         self._lost = f"{len(failed)} message(s) could not be embedded: {error}"
         log.warning("%d message(s) could not be embedded: %s", len(failed), [f.message.id for f in failed])
-        await asyncio.to_thread(self._repository.mark_failed, failed)
+        await asyncio.to_thread(self._repository.vectors.mark_failed, failed)
 
     async def _try(
         self, loadout: Loadout, items: Sequence[PendingMessage], mark_indexed: bool, failed: list[PendingMessage]
@@ -206,7 +205,7 @@ class IngestWorker:
             second = await self._try(loadout, items[half:], mark_indexed, failed)
             return second or first
         write = partial(
-            self._repository.save_vectors,
+            self._repository.vectors.save,
             loadout.embedder.model_key,
             items,
             vectors,
@@ -256,10 +255,10 @@ class IngestWorker:
     async def reembed(self, loadout: Loadout, progress: Progress | None) -> None:
         """Make the vectors that a new embedder lacks, oldest first, while the old one goes on serving."""
         key = loadout.embedder.model_key
-        total = await asyncio.to_thread(self._repository.count_without_vector, key)
+        total = await asyncio.to_thread(self._repository.vectors.count_without_vector, key)
         done, after = 0, 0
         while items := await asyncio.to_thread(
-            self._repository.without_vector, key, after, loadout.profile.embed_batch
+            self._repository.vectors.without_vector, key, after, loadout.profile.embed_batch
         ):
             await self._embed(loadout, items, mark_indexed=False)
             after = items[-1].message.id

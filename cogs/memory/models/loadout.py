@@ -15,7 +15,6 @@ from cogs.memory.inference.profiles import MemoryProfile, keeping_to_memory
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.score_cache import ScoreCache
 from cogs.memory.storage.images import ImageStore
-from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.repository import Repository
 from cogs.memory.vector_store.guild_indexes import GuildIndexes
 
@@ -87,13 +86,13 @@ class LoadoutFactory:
             return self._load(profile, worker, tolerate_reranker)
 
     def _load(self, profile: MemoryProfile, worker: DeviceWorker, tolerate_reranker: bool) -> Loadout:
-        images = ImageStore(self.data_dir / "attachments", self.repository)
+        images = ImageStore(self.data_dir / "attachments", self.repository.database)
         options = replace(
             profile.load_options(self.models_dir),
             images=images,
             api_key=self.api_key,
             trust_remote_code=self.trusted,
-            passages=PassageStore(self.repository),
+            passages=self.repository.passages,
         )
         try:
             embedder = EmbeddingService.from_name(profile.embedder, options)

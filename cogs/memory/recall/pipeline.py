@@ -103,7 +103,7 @@ class Recall:
         Raises:
             BadRequest: the message is not remembered, or not within the scope; both read the same.
         """
-        found = await asyncio.to_thread(self._repository.messages, [message_id], scope)
+        found = await asyncio.to_thread(self._repository.search.messages, [message_id], scope)
         if message_id not in found or not body(found[message_id]):
             raise BadRequest("This message is not in the memory, or holds no text to compare.")
         text = checked_query(body(found[message_id])[:QUERY_CHARACTERS])
@@ -177,7 +177,7 @@ class Recall:
 
     def _as_they_stand(self, hits: list[Hit], scope: Scope) -> list[Hit]:
         """Return the hits that still exist, as they are now: a model may have taken seconds since they were read."""
-        now = self._repository.messages([hit.message.id for hit in hits], scope)
+        now = self._repository.search.messages([hit.message.id for hit in hits], scope)
         standing = [(hit, now[hit.message.id]) for hit in hits if hit.message.id in now]
         return [
             replace(hit, message=message, evidence=hit.evidence if message.content == hit.message.content else None)

@@ -59,12 +59,12 @@ def find_candidates(
     ``vector`` has shape (dim,), or is None where the query could not be embedded: then keywords alone decide.
     """
     started = time.perf_counter()
-    keyword = repository.keyword_candidates(keyword_query(info.query), scope, filters, depth)
+    keyword = repository.keywords.candidates(keyword_query(info.query), scope, filters, depth)
     after_keyword = time.perf_counter()
     semantic = _semantic(repository, indexes, vector, scope, filters, depth)
     after_semantic = time.perf_counter()
     ids = {i for i, _ in keyword} | {i for i, _ in semantic}
-    beside = repository.beside(ids, scope)
+    beside = repository.search.beside(ids, scope)
     first = {i for i, _ in [*keyword[:EXPANDED], *semantic[:EXPANDED]]}
     ids |= _permitted(repository, {n for i in first for n in beside.get(i, ()) if n is not None} - ids, scope, filters)
     pool = _pool(repository, indexes, ids - exclude, beside, exclude, vector, scope)
@@ -73,8 +73,8 @@ def find_candidates(
     keyword = [(i, score) for i, score in keyword if i in found]
     semantic = [(i, score) for i, score in semantic if i in found]
     fused = fuse(info, pool)
-    messages = repository.messages([f.message_id for f in fused[:rows]], scope)
-    parents = repository.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
+    messages = repository.search.messages([f.message_id for f in fused[:rows]], scope)
+    parents = repository.search.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
     return Candidates(
         keyword,
         semantic,
@@ -99,7 +99,7 @@ def _semantic(
 ) -> list[tuple[int, float]]:
     if vector is None:
         return []
-    allowed = repository.allowed_ids(scope, filters)
+    allowed = repository.search.allowed_ids(scope, filters)
     found: list[tuple[int, float]] = []
     for guild_id, channel_ids in scope.channels.items():
         if channel_ids:
@@ -109,7 +109,7 @@ def _semantic(
 
 def _permitted(repository: Repository, ids: set[int], scope: Scope, filters: Filters) -> set[int]:
     """Return those ids that the filters leave; neighbours of a hit must meet what the person asked for, too."""
-    allowed = repository.allowed_ids(scope, filters)
+    allowed = repository.search.allowed_ids(scope, filters)
     return ids if allowed is None else ids & set(allowed.tolist())
 
 
@@ -123,9 +123,9 @@ def _pool(
     scope: Scope,
 ) -> Pool:
     """Return the candidates that exist and their neighbours as fusion reads them."""
-    beside = beside | repository.beside(candidates - beside.keys(), scope)
+    beside = beside | repository.search.beside(candidates - beside.keys(), scope)
     ids = candidates | ({n for i in candidates for n in beside.get(i, ()) if n is not None} - exclude)
-    rows = repository.passages(ids, scope)
+    rows = repository.search.passages(ids, scope)
     cosines = _cosines(indexes, vector, scope, ids)
     # A message that still waits for its vector is neither near nor far.
     usual = sum(cosines.values()) / len(cosines) if cosines else 0.0

@@ -1,4 +1,4 @@
-"""What the parts of the repository share: transactions, sets of ids as one parameter, rows as records."""
+"""What the stores share: transactions, sets of ids as one parameter, rows as records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +16,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
 from cogs.memory.storage.database import sqlite_module, storage_errors
-from cogs.memory.storage.scrub import GapScrubber
 from cogs.memory.storage.tables import Channel, Message, table_of
 
 MESSAGES = table_of(Message)
@@ -36,8 +34,8 @@ def from_ms(value: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(value / 1000, tz=dt.UTC)
 
 
-class RepositoryBase:
-    """The engine, and one lock for all that writes.
+class Database:
+    """The engine, and one lock for all that writes; every store is given the same one.
 
     SQLite has one writer anyway; holding our own lock over "commit, then change the index" keeps a deletion from
     slipping between the two.
@@ -48,8 +46,6 @@ class RepositoryBase:
         self.sqlite = engine.dialect.name == "sqlite"
         self.write_lock = threading.RLock()
         self._last_seq = 0
-        self._statements: dict[tuple[str, int], sa.Select[Any]] = {}
-        self._scrubber = GapScrubber(Path(engine.url.database or ""))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -96,7 +92,6 @@ class RepositoryBase:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-        self._scrubber.close()
 
 
 def message_row(message: IncomingMessage) -> dict[str, Any]:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from cogs.memory.records import ChannelInfo
-from cogs.memory.storage.connection import CHANNELS, MESSAGES, RepositoryBase
+from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database
 from cogs.memory.storage.tables import Guild, Label, Tombstone, table_of
 
 GUILDS = table_of(Guild)
 TOMBSTONES = table_of(Tombstone)
 
 
-class GuildRows(RepositoryBase):
-    """The part of the repository that knows servers and channels."""
+class GuildStore:
+    """Servers and channels. Of a person it keeps nothing."""
 
-    def upsert_guild(self, guild_id: int, name: str) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def upsert(self, guild_id: int, name: str) -> None:
         """Record a server, or that it is back."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             done = db.execute(sa.update(GUILDS).where(GUILDS.c.id == guild_id).values(name=name, left_ms=None))
             if not done.rowcount:
                 db.execute(sa.insert(GUILDS).values(id=guild_id, name=name))
 
     def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
         """Record channels and threads; what an administrator said of them stays."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             present = set(
-                db.scalars(sa.select(CHANNELS.c.id).where(CHANNELS.c.id.in_(self.ids([c.id for c in channels]))))
+                db.scalars(
+                    sa.select(CHANNELS.c.id).where(CHANNELS.c.id.in_(self._database.ids([c.id for c in channels])))
+                )
             )
             for channel in {c.id: c for c in channels}.values():
                 values = {
@@ -46,43 +51,43 @@ class GuildRows(RepositoryBase):
 
     def channels(self, guild_id: int) -> list[ChannelInfo]:
         """Return the channels and threads of a server."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(sa.select(CHANNELS).where(CHANNELS.c.guild_id == guild_id)).mappings()
             return [
                 ChannelInfo(r["id"], r["guild_id"], r["name"], r["kind"], r["parent_id"], r["nsfw"], r["private"])
                 for r in rows
             ]
 
-    def guild_ids(self) -> list[int]:
+    def ids(self) -> list[int]:
         """Return every server that has messages or a record."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             return sorted(
                 set(db.scalars(sa.select(GUILDS.c.id))) | set(db.scalars(sa.select(MESSAGES.c.guild_id).distinct()))
             )
 
     def mark_left(self, guild_id: int, left_ms: int) -> None:
         """Note when the bot left a server; the first word counts, so that a restart does not lengthen the grace."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             db.execute(
                 sa.update(GUILDS).where(GUILDS.c.id == guild_id, GUILDS.c.left_ms.is_(None)).values(left_ms=left_ms)
             )
 
     def set_retention(self, guild_id: int, days: int | None) -> None:
         """Note for how many days a server's messages are kept."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             done = db.execute(sa.update(GUILDS).where(GUILDS.c.id == guild_id).values(retention_days=days))
             if not done.rowcount:
                 db.execute(sa.insert(GUILDS).values(id=guild_id, name="", retention_days=days))
 
-    def guild_rules(self) -> list[tuple[int, int | None, int | None]]:
+    def rules(self) -> list[tuple[int, int | None, int | None]]:
         """Return ``(server id, retention in days, left at)`` of every server."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(sa.select(GUILDS.c.id, GUILDS.c.retention_days, GUILDS.c.left_ms))
             return [(row[0], row[1], row[2]) for row in rows]
 
     def inclusion(self, guild_id: int) -> dict[int, tuple[int | None, bool | None]]:
         """Map each channel of a server to its parent and to what an administrator said of it."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(
                 sa.select(CHANNELS.c.id, CHANNELS.c.parent_id, CHANNELS.c.included).where(
                     CHANNELS.c.guild_id == guild_id
@@ -92,7 +97,7 @@ class GuildRows(RepositoryBase):
 
     def set_included(self, guild_id: int, channel_id: int, included: bool | None) -> None:
         """Record an administrator's word on a channel."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             done = db.execute(sa.update(CHANNELS).where(CHANNELS.c.id == channel_id).values(included=included))
             if not done.rowcount:
                 db.execute(
@@ -110,16 +115,17 @@ class GuildRows(RepositoryBase):
 
     def last_seen(self, guild_id: int) -> dict[int, int]:
         """Map each channel to the newest message id that was seen in it; 0 where none was."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(sa.select(CHANNELS.c.id, CHANNELS.c.last_seen_id).where(CHANNELS.c.guild_id == guild_id))
             return {row.id: row.last_seen_id for row in rows}
 
     def mark_seen(self, channel_id: int, message_id: int) -> None:
         """Move a channel's watermark forward, never back."""
-        with self.writing() as db:
-            self._mark_seen(db, {channel_id: message_id})
+        with self._database.writing() as db:
+            self.note_seen(db, {channel_id: message_id})
 
-    def _mark_seen(self, db: sa.Connection, newest: dict[int, int]) -> None:
+    def note_seen(self, db: sa.Connection, newest: Mapping[int, int]) -> None:
+        """Move the watermarks of channels forward inside a transaction."""
         for channel_id, message_id in newest.items():
             db.execute(
                 sa.update(CHANNELS)
@@ -129,7 +135,7 @@ class GuildRows(RepositoryBase):
 
     def backfill_cursor(self, channel_id: int) -> tuple[int | None, int | None]:
         """Return where a backfill of a channel stands and where it ends (message ids), or Nones."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             row = db.execute(
                 sa.select(CHANNELS.c.backfill_cursor, CHANNELS.c.backfill_until).where(CHANNELS.c.id == channel_id)
             ).first()
@@ -137,7 +143,7 @@ class GuildRows(RepositoryBase):
 
     def set_backfill_cursor(self, channel_id: int, cursor: int | None, until: int | None) -> None:
         """Record where a backfill stands; Nones where it is done."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             db.execute(
                 sa.update(CHANNELS)
                 .where(CHANNELS.c.id == channel_id)
@@ -145,18 +151,21 @@ class GuildRows(RepositoryBase):
             )
 
     def drop_channels(self, guild_id: int, channel_ids: Collection[int]) -> None:
-        """Delete the records of channels and their threads; their messages go by :meth:`delete`."""
-        with self.writing() as db:
+        """Delete the records of channels and their threads; their messages go one by one."""
+        with self._database.writing() as db:
             db.execute(
                 sa.delete(CHANNELS).where(
                     CHANNELS.c.guild_id == guild_id,
-                    sa.or_(CHANNELS.c.id.in_(self.ids(channel_ids)), CHANNELS.c.parent_id.in_(self.ids(channel_ids))),
+                    sa.or_(
+                        CHANNELS.c.id.in_(self._database.ids(channel_ids)),
+                        CHANNELS.c.parent_id.in_(self._database.ids(channel_ids)),
+                    ),
                 )
             )
 
-    def drop_guild(self, guild_id: int) -> None:
+    def drop(self, guild_id: int) -> None:
         """Delete a server's own records; its messages go by :meth:`delete`. Tombstones go as well: it is over."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             for table in (CHANNELS, TOMBSTONES, table_of(Label)):
                 db.execute(sa.delete(table).where(table.c.guild_id == guild_id))
             db.execute(sa.delete(GUILDS).where(GUILDS.c.id == guild_id))

@@ -18,7 +18,7 @@ import httpx
 import sqlalchemy as sa
 
 from cogs.memory.records import Attachment, StoredMessage
-from cogs.memory.storage.connection import MESSAGES, RepositoryBase
+from cogs.memory.storage.connection import MESSAGES, Database
 
 log = logging.getLogger(__name__)
 ORIGINS: Final = ("https://cdn.discordapp.com", "https://media.discordapp.net")
@@ -50,18 +50,22 @@ def is_image(attachment: Attachment) -> bool:
 
 
 class ImageStore:
-    """Files under ``folder/<message id>/<attachment id>``."""
+    """Files under ``folder/<message id>/<attachment id>``.
+
+    Of a person it keeps the images and videos of their messages, where a model sees them; :meth:`forget` deletes them
+    with the message, and an export names their addresses.
+    """
 
     def __init__(
         self,
         folder: Path,
-        repository: RepositoryBase,
+        database: Database,
         *,
         origins: Sequence[str] | None = None,
         kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self._folder = folder
-        self._repository = repository
+        self._database = database
         self._origins = frozenset(ORIGINS if origins is None else origins)
         self._kept_bytes = kept_bytes
         self._bytes: int | None = None
@@ -114,8 +118,8 @@ class ImageStore:
     def _keep(self, item: ReadMessage, attachment_id: int, data: bytes) -> None:
         folder = self._folder / str(item.message.id)
         # A deletion holds the same lock, so it comes wholly before (nothing is written) or after (all is removed).
-        with self._repository.write_lock:
-            with self._repository.reading() as db:
+        with self._database.write_lock:
+            with self._database.reading() as db:
                 revision = db.scalar(sa.select(MESSAGES.c.revision).where(MESSAGES.c.id == item.message.id))
             if revision != item.revision:
                 return
@@ -141,8 +145,8 @@ class ImageStore:
         """Delete what a crash left of messages that are gone; return the bytes of the rest."""
         folders = self._folders()
         ids = [int(folder.name) for folder in folders]
-        with self._repository.reading() as db:
-            query = sa.select(MESSAGES.c.id).where(MESSAGES.c.id.in_(self._repository.ids(ids)))
+        with self._database.reading() as db:
+            query = sa.select(MESSAGES.c.id).where(MESSAGES.c.id.in_(self._database.ids(ids)))
             standing = set(db.scalars(query)) if ids else set()
         self.forget([message_id for message_id in ids if message_id not in standing])
         return sum(_size(folder) for folder in folders if folder.is_dir())

@@ -12,10 +12,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from cogs.memory.records import Filters, Scope
 from cogs.memory.storage.bm25 import K1, B, idf, place, ranked
-from cogs.memory.storage.connection import MESSAGES
+from cogs.memory.storage.connection import MESSAGES, Database
 from cogs.memory.storage.keyword_counts import TermCounts
 from cogs.memory.storage.keyword_plan import NEWEST, any_of, plan
-from cogs.memory.storage.scope import GUILD_UNINDEXED, ScopedRows, at_once, behind_the_index
+from cogs.memory.storage.scope import GUILD_UNINDEXED, ScopedReader, at_once, behind_the_index
 from cogs.memory.text.terms import keyword_text
 
 MATCHES_AT_MOST = 5_000
@@ -43,16 +43,19 @@ def keywords_of(row: Mapping[Any, Any]) -> Keywords:
     return Keywords(row["id"], body, keyword_text(row["author_name"]), row["channel_id"])
 
 
-class KeywordRows(ScopedRows):
-    """The part of the repository that keeps the keyword index and searches it."""
+class KeywordStore:
+    """The keyword index, and the search in it.
 
-    def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine)
+    Of a person it keeps the terms of their messages and of their name, in the row of each message; they go with the
+    message (:meth:`delete`), and an export has them as the message's text.
+    """
+
+    def __init__(self, database: Database, scoped: ScopedReader) -> None:
+        self._database = database
+        self._scoped = scoped
         self._counts = TermCounts()
 
-    def keyword_candidates(
-        self, terms: Sequence[str], scope: Scope, filters: Filters, limit: int
-    ) -> list[tuple[int, float]]:
+    def candidates(self, terms: Sequence[str], scope: Scope, filters: Filters, limit: int) -> list[tuple[int, float]]:
         """Return ``(message id, relevance)`` of messages that hold any of ``terms``, best first.
 
         Relevance is BM25 on SQLite (positive, greater is better) and ``ts_rank_cd`` on PostgreSQL. On SQLite, where
@@ -61,8 +64,8 @@ class KeywordRows(ScopedRows):
         """
         if not terms or not scope.channel_ids:
             return []
-        with self.reading() as db:
-            if not self.sqlite:
+        with self._database.reading() as db:
+            if not self._database.sqlite:
                 quoted = " | ".join("'" + term.replace("'", "''") + "'" for term in terms)
                 question = sa.func.to_tsquery(sa.literal_column("'simple'::regconfig"), quoted)
                 condition = sa.literal_column("keywords.body").op("@@")(question)
@@ -112,9 +115,9 @@ class KeywordRows(ScopedRows):
         where it is not empty.
         """
         number = sa.literal_column("keywords.rowid", sa.BigInteger)
-        conditions = self.filtered(filters)
+        conditions = self._scoped.filtered(filters)
         if not within:
-            conditions.append(self.in_scope(scope, GUILD_UNINDEXED))
+            conditions.append(self._scoped.in_scope(scope, GUILD_UNINDEXED))
         newest = (
             sa.select(number.label("id"))
             .select_from(_keywords_join() if conditions else _keywords())
@@ -133,7 +136,7 @@ class KeywordRows(ScopedRows):
                     _InThisOrder(newest, MESSAGES, MESSAGES.c.id == newest.c.id), index, MESSAGES.c.id == index.c.id
                 )
             )
-            .where(self.in_scope(scope, GUILD_UNINDEXED))
+            .where(self._scoped.in_scope(scope, GUILD_UNINDEXED))
             .cte("held")
             .prefix_with("MATERIALIZED")
         )
@@ -143,7 +146,7 @@ class KeywordRows(ScopedRows):
         score = sum(holds, sa.literal(0.0)) / (1 + K1 * (1 - B) + K1 * B * held.c.length / usual)
         matches = sa.select(sa.func.count()).select_from(held).scalar_subquery()
         query = sa.select(held.c.id, held.c.words, matches).order_by(score.desc(), held.c.id.desc()).limit(limit)
-        rows = self.rows(db.execute(at_once(query)))
+        rows = self._scoped.rows(db.execute(at_once(query)))
         return {int(row[0]): str(row[1]) for row in rows}, not rows or int(rows[0][2]) < NEWEST
 
     def _by_index(
@@ -159,17 +162,29 @@ class KeywordRows(ScopedRows):
         query = (
             sa.select(MESSAGES.c.id, relevance.label("relevance"))
             .select_from(joined)
-            .where(*conditions, self.in_scope(scope), *self.filtered(filters))
+            .where(*conditions, self._scoped.in_scope(scope), *self._scoped.filtered(filters))
         )
         query = query.order_by(sa.desc("relevance"), MESSAGES.c.id.desc()).limit(limit)
-        rows = self.rows(db.execute(at_once(query) if self.sqlite else query))
+        rows = self._scoped.rows(db.execute(at_once(query) if self._database.sqlite else query))
         return [(int(row[0]), float(row[1])) for row in rows]
 
-    def write_keywords(self, db: sa.Connection, rows: Sequence[Keywords]) -> None:
+    def scores_of_all(self, terms: Sequence[str], scope: Scope) -> dict[int, float]:
+        """Return the BM25 of every message of a scope that holds a term, however many; SQLite only, to compare with."""
+        with self._database.reading() as db:
+            total = self._counts.total(db)
+            rarity = {term: idf(n, total) for term, n in self._counts.of(db, terms).items() if n}
+            index = behind_the_index()
+            words = index.c.c0.concat(" ").concat(index.c.c1)
+            joined = _InThisOrder(_keywords_join(), index, index.c.id == MESSAGES.c.id)
+            query = sa.select(MESSAGES.c.id, words).select_from(joined)
+            bodies = db.execute(query.where(_matching(any_of(rarity)), self._scoped.in_scope(scope, GUILD_UNINDEXED)))
+            return dict(ranked([(row[0], row[1]) for row in bodies], rarity, total))
+
+    def write(self, db: sa.Connection, rows: Sequence[Keywords]) -> None:
         """Index messages; the caller deleted what stood there before."""
         if not rows:
             return
-        if self.sqlite:
+        if self._database.sqlite:
             statement = "INSERT INTO keywords(rowid, body, author, place) VALUES (:id, :body, :author, :place)"
             parameters = [
                 {"id": row.message_id, "body": row.body, "author": row.author, "place": place(row.channel_id)}
@@ -180,10 +195,21 @@ class KeywordRows(ScopedRows):
             parameters = [{"id": row.message_id, "body": f"{row.body} {row.author}"} for row in rows]
         db.execute(sa.text(statement), parameters)
 
-    def delete_keywords(self, db: sa.Connection, message_ids: Collection[int]) -> None:
+    def delete(self, db: sa.Connection, message_ids: Collection[int]) -> None:
         """Take messages out of the keyword index."""
         if message_ids:
             db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), [{"id": i} for i in message_ids])
+
+    def rewrite(self, message_ids: Collection[int]) -> None:
+        """Index the keywords of messages anew from their rows."""
+        with self._database.writing() as db:
+            rows = (
+                db.execute(sa.select(MESSAGES).where(MESSAGES.c.id.in_(self._database.ids(message_ids))))
+                .mappings()
+                .all()
+            )
+            self.delete(db, [row["id"] for row in rows])
+            self.write(db, [keywords_of(row) for row in rows])
 
 
 class _InThisOrder(sa.sql.expression.Join):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from cogs.memory.records import StoredMessage
-from cogs.memory.storage.connection import MESSAGES, RepositoryBase, stored_message
+from cogs.memory.storage.connection import MESSAGES, Database, stored_message
 from cogs.memory.storage.tables import Label, MessageLabel, table_of
 
 LABELS = table_of(Label)
@@ -24,30 +24,36 @@ class LabelInfo(NamedTuple):
     description: str
 
 
-class LabelRows(RepositoryBase):
-    """The part of the repository that knows labels."""
+class LabelStore:
+    """A server's labels, and which messages carry them.
 
-    def labels(self, guild_id: int) -> list[LabelInfo]:
+    Of a person it keeps which labels their messages carry; these go with the message, in the same transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_guild(self, guild_id: int) -> list[LabelInfo]:
         """Return the labels of a server, by name."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(sa.select(LABELS).where(LABELS.c.guild_id == guild_id).order_by(LABELS.c.name))
             return [LabelInfo(row.name, row.description) for row in rows]
 
-    def labelled_guilds(self) -> list[int]:
+    def guilds(self) -> list[int]:
         """Return the servers that have labels."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             return list(db.scalars(sa.select(LABELS.c.guild_id).distinct()))
 
-    def set_label(self, guild_id: int, name: str, description: str) -> None:
+    def set(self, guild_id: int, name: str, description: str) -> None:
         """Add a label or describe it anew; every message is judged again."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             db.execute(sa.delete(LABELS).where(LABELS.c.guild_id == guild_id, LABELS.c.name == name))
             db.execute(sa.insert(LABELS).values(guild_id=guild_id, name=name, description=description))
             db.execute(sa.delete(MESSAGE_LABELS).where(MESSAGE_LABELS.c.guild_id == guild_id))
 
-    def remove_label(self, guild_id: int, name: str) -> bool:
+    def remove(self, guild_id: int, name: str) -> bool:
         """Remove a label from the server and from every message; return whether it was there."""
-        with self.writing() as db:
+        with self._database.writing() as db:
             gone = db.execute(sa.delete(LABELS).where(LABELS.c.guild_id == guild_id, LABELS.c.name == name))
             if gone.rowcount:
                 # What was best among the labels may be another one now.
@@ -62,22 +68,22 @@ class LabelRows(RepositoryBase):
             )
         )
         query = sa.select(MESSAGES).where(MESSAGES.c.guild_id == guild_id, ~judged).order_by(MESSAGES.c.id.desc())
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(query.limit(limit)).mappings()
             return [(stored_message(row), row["revision"]) for row in rows]
 
-    def save_labels(
+    def save(
         self, guild_id: int, known: Sequence[LabelInfo], judged: Sequence[tuple[int, int, str | None, float]]
     ) -> int:
         """Store ``(message id, revision, label or None, probability)``; returns how many were stored.
 
         What was edited or deleted meanwhile is left out, and everything is where the labels are others by now.
         """
-        with self.writing() as db:
+        with self._database.writing() as db:
             now = db.execute(sa.select(LABELS).where(LABELS.c.guild_id == guild_id).order_by(LABELS.c.name))
             if [LabelInfo(row.name, row.description) for row in now] != list(known):
                 return 0
-            ids = self.ids([message_id for message_id, *_ in judged])
+            ids = self._database.ids([message_id for message_id, *_ in judged])
             found = db.execute(sa.select(MESSAGES.c.id, MESSAGES.c.revision).where(MESSAGES.c.id.in_(ids)))
             revisions = {row.id: row.revision for row in found}
             rows = []

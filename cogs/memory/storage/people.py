@@ -13,8 +13,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cogs.memory.records import JsonObject, PersonSummary
-from cogs.memory.storage.connection import MESSAGES, from_ms
-from cogs.memory.storage.keyword_index import KeywordRows, keywords_of
+from cogs.memory.storage.connection import MESSAGES, Database, from_ms
+from cogs.memory.storage.keyword_index import KeywordStore, keywords_of
 from cogs.memory.storage.tables import OptOut, Passage, table_of
 
 OPT_OUTS = table_of(OptOut)
@@ -49,19 +49,26 @@ class PersonHasher:
         return hmac.new(self._key, f"{user_id}:{guild_id}".encode(), hashlib.sha256).hexdigest()
 
 
-class PeopleRows(KeywordRows):
-    """The part of the repository that answers to the people whose words it keeps."""
+class PeopleStore:
+    """Answers to the people whose words are kept.
 
-    hasher: PersonHasher
+    Of a person it keeps that they said stop, as a keyed hash, until they take it back (:meth:`opt_in`). What they wrote
+    is exported here (:meth:`export`) and deleted by :class:`~cogs.memory.storage.messages.MessageStore`.
+    """
+
+    def __init__(self, database: Database, keywords: KeywordStore, hasher: PersonHasher) -> None:
+        self._database = database
+        self._keywords = keywords
+        self._hasher = hasher
 
     def silent_authors(self, db: sa.Connection, people: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Return those ``(user id, server id)`` who opted out there or everywhere."""
         digests = {
             digest: (user, guild)
             for user, guild in people
-            for digest in (self.hasher.digest(user, guild), self.hasher.digest(user, EVERYWHERE))
+            for digest in (self._hasher.digest(user, guild), self._hasher.digest(user, EVERYWHERE))
         }
-        everywhere = {self.hasher.digest(user, EVERYWHERE): user for user, _ in people}
+        everywhere = {self._hasher.digest(user, EVERYWHERE): user for user, _ in people}
         found = set(db.scalars(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest.in_(list(digests)))))
         silent = {digests[d] for d in found}
         users = {everywhere[d] for d in found if d in everywhere}
@@ -77,19 +84,19 @@ class PeopleRows(KeywordRows):
 
     def opt_out(self, user_id: int, guild_id: int) -> None:
         """Record that a person said stop in a server, or in :data:`EVERYWHERE`."""
-        digest = self.hasher.digest(user_id, guild_id)
-        with self.writing() as db:
+        digest = self._hasher.digest(user_id, guild_id)
+        with self._database.writing() as db:
             if db.scalar(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest == digest)) is None:
                 db.execute(sa.insert(OPT_OUTS).values(digest=digest))
 
     def opt_in(self, user_id: int, guild_id: int) -> None:
         """Take an opt-out back."""
-        with self.writing() as db:
-            db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self.hasher.digest(user_id, guild_id)))
+        with self._database.writing() as db:
+            db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self._hasher.digest(user_id, guild_id)))
 
     def is_opted_out(self, user_id: int, guild_id: int) -> bool:
         """Return whether a person said stop there or everywhere."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             return bool(self.silent_authors(db, {(user_id, guild_id)}))
 
     def drop_mentions(self, user_id: int, guild_id: int | None) -> list[int]:
@@ -98,7 +105,7 @@ class PeopleRows(KeywordRows):
         query = sa.select(MESSAGES).where(sa.or_(*patterns))
         if guild_id is not None:
             query = query.where(MESSAGES.c.guild_id == guild_id)
-        with self.writing() as db:
+        with self._database.writing() as db:
             rows = list(db.execute(query).mappings())
             for row in rows:
                 content = _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) == user_id else m[0], row["content"])
@@ -111,16 +118,16 @@ class PeopleRows(KeywordRows):
                 # The passages of the message and of the answers to it saw the old text.
                 seen = sa.select(MESSAGES.c.id).where(sa.or_(MESSAGES.c.id == number, MESSAGES.c.reply_to_id == number))
                 db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(seen)))
-                self.delete_keywords(db, [number])
-                self.write_keywords(db, [keywords_of({**row, "content": content})])
+                self._keywords.delete(db, [number])
+                self._keywords.write(db, [keywords_of({**row, "content": content})])
         return [row["id"] for row in rows]
 
     def author_guilds(self, user_id: int) -> list[int]:
         """Return the servers in which a person's messages are stored."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             return list(db.scalars(sa.select(MESSAGES.c.guild_id).where(MESSAGES.c.author_id == user_id).distinct()))
 
-    def person_summary(self, user_id: int, guild_id: int | None) -> PersonSummary:
+    def summary(self, user_id: int, guild_id: int | None) -> PersonSummary:
         """Return how much of a person is stored, here or everywhere."""
         query = sa.select(
             sa.func.count(),
@@ -130,7 +137,7 @@ class PeopleRows(KeywordRows):
         ).where(MESSAGES.c.author_id == user_id)
         if guild_id is not None:
             query = query.where(MESSAGES.c.guild_id == guild_id)
-        with self.reading() as db:
+        with self._database.reading() as db:
             count, channels, first, last = db.execute(query).one()
         return PersonSummary(
             messages=count,
@@ -140,12 +147,12 @@ class PeopleRows(KeywordRows):
             opted_out=self.is_opted_out(user_id, EVERYWHERE if guild_id is None else guild_id),
         )
 
-    def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
+    def export(self, user_id: int, guild_id: int | None) -> JsonObject:
         """Return everything stored that a person wrote, as JSON; ids are strings, times ISO 8601."""
         query = sa.select(MESSAGES).where(MESSAGES.c.author_id == user_id).order_by(MESSAGES.c.id)
         if guild_id is not None:
             query = query.where(MESSAGES.c.guild_id == guild_id)
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = list(db.execute(query).mappings())
         return {
             "format": "mneme-person-export",

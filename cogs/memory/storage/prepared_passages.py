@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import sqlalchemy as sa
 
 from cogs.memory.records import Passage, StoredMessage
-from cogs.memory.storage.connection import MESSAGES, RepositoryBase
+from cogs.memory.storage.connection import MESSAGES, Database
 from cogs.memory.storage.tables import INDEXED, PENDING, table_of
 from cogs.memory.storage.tables import Passage as PassageRow
 
@@ -36,10 +36,13 @@ class ReadMessage(Protocol):
 
 
 class PassageStore:
-    """Reads and writes passages; one for each message, of the model that encoded it last."""
+    """Reads and writes passages; one for each message, of the model that encoded it last.
 
-    def __init__(self, repository: RepositoryBase, kept: int = KEPT) -> None:
-        self._repository = repository
+    Of a person it keeps the encoded text of their messages and of what these answer; it goes with either message.
+    """
+
+    def __init__(self, database: Database, kept: int = KEPT) -> None:
+        self._database = database
         self._kept = kept
         self._since_pruned = 0
 
@@ -47,23 +50,23 @@ class PassageStore:
         """Return the passages by message id that are there under exactly the wanted keys."""
         if not wanted:
             return {}
-        query = sa.select(PASSAGES).where(PASSAGES.c.message_id.in_(self._repository.ids(list(wanted))))
-        with self._repository.reading() as db:
+        query = sa.select(PASSAGES).where(PASSAGES.c.message_id.in_(self._database.ids(list(wanted))))
+        with self._database.reading() as db:
             rows = db.execute(query)
             return {row.message_id: row.data for row in rows if wanted[row.message_id] == row.key}
 
     def save(self, items: Sequence[ReadMessage], passages: Sequence[Passage]) -> int:
         """Store the passages of messages that still stand as they were read; return how many."""
         found = {item.message.id: (item.revision, p) for item, p in zip(items, passages, strict=True)}
-        with self._repository.writing() as db:
-            wanted = self._repository.ids(list(found))
+        with self._database.writing() as db:
+            wanted = self._database.ids(list(found))
             standing = sa.select(MESSAGES.c.id, MESSAGES.c.revision).where(
                 MESSAGES.c.id.in_(wanted), MESSAGES.c.index_state == INDEXED
             )
             kept = [row.id for row in db.execute(standing) if row.revision == found[row.id][0]]
             if not kept:
                 return 0
-            db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(self._repository.ids(kept))))
+            db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(self._database.ids(kept))))
             rows = [{"message_id": i, "key": found[i][1].key, "data": found[i][1].data} for i in kept]
             db.execute(sa.insert(PASSAGES), rows)
             self._since_pruned += len(kept)
@@ -77,7 +80,7 @@ class PassageStore:
         has = sa.select(PASSAGES.c.message_id).where(
             PASSAGES.c.message_id == MESSAGES.c.id, PASSAGES.c.key.startswith(f"{form}:", autoescape=True)
         )
-        with self._repository.writing() as db:
+        with self._database.writing() as db:
             # What stands beyond the bound would be encoded and pruned, again and again.
             oldest = db.scalar(sa.select(MESSAGES.c.id).order_by(MESSAGES.c.id.desc()).offset(self._kept).limit(1))
             lacking = (MESSAGES.c.index_state == INDEXED, ~sa.exists(has), MESSAGES.c.id > (oldest or 0))

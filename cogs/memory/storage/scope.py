@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from cogs.memory.records import Filters, Scope
-from cogs.memory.storage.connection import MESSAGES, RepositoryBase, to_ms
+from cogs.memory.storage.connection import MESSAGES, Database, to_ms
 from cogs.memory.storage.tables import MessageLabel, table_of
 
 MESSAGE_LABELS = table_of(MessageLabel)
@@ -20,12 +20,16 @@ GUILD_UNINDEXED: sa.ColumnElement[int] = sa.literal_column("+messages.guild_id",
 """The column with a sign that keeps SQLite from its index, where ids or channels lead to the rows much faster."""
 
 
-class ScopedRows(RepositoryBase):
-    """The part of the repository that keeps every search within its reader's channels.
+class ScopedReader:
+    """Keeps every search within its reader's channels; the stores that search share one.
 
     What a question asks several times is built once for each number of servers in a scope: SQLAlchemy takes longer to
     put such a statement together than SQLite takes to answer it.
     """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statements: dict[tuple[str, int], sa.Select[Any]] = {}
 
     def prepared(self, build: Build, scope: Scope) -> sa.Select[Any]:
         """Return the statement of ``build`` over the messages ``:ids`` of a scope; see :meth:`values`."""
@@ -45,12 +49,12 @@ class ScopedRows(RepositoryBase):
 
     def read(self, build: Build, message_ids: Collection[int], scope: Scope) -> Sequence[Sequence[Any]]:
         """Return the rows of ``build`` over messages of a scope."""
-        with self.reading() as db:
+        with self._database.reading() as db:
             return self.rows(db.execute(self.prepared(build, scope), self.values(message_ids, scope)))
 
     def rows(self, result: sa.CursorResult[Any]) -> Sequence[Sequence[Any]]:
         """Return the rows of a statement that went through :func:`at_once` where this is SQLite."""
-        if not self.sqlite:
+        if not self._database.sqlite:
             return result.fetchall()
         rows: list[list[Any]] = json.loads(result.scalar_one())
         return rows
@@ -65,18 +69,18 @@ class ScopedRows(RepositoryBase):
 
     def _each(self, name: str) -> sa.Select[tuple[int]]:
         """Return a subquery over the ids in a parameter."""
-        if self.sqlite:
+        if self._database.sqlite:
             each = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
             return sa.select(each.c.value)
         return sa.select(sa.func.unnest(sa.bindparam(name, type_=ARRAY(sa.BigInteger))))
 
     def _packed(self, ids: Collection[int]) -> str | list[int]:
-        return json.dumps(list(ids)) if self.sqlite else list(ids)
+        return json.dumps(list(ids)) if self._database.sqlite else list(ids)
 
     def in_scope(self, scope: Scope, guild: sa.ColumnElement[int] = MESSAGES.c.guild_id) -> sa.ColumnElement[bool]:
         """Return the condition that a message lies in a scope: its channel and its server, both."""
         parts = [
-            sa.and_(guild.op("=")(guild_id), MESSAGES.c.channel_id.in_(self.ids(sorted(channel_ids))))
+            sa.and_(guild.op("=")(guild_id), MESSAGES.c.channel_id.in_(self._database.ids(sorted(channel_ids))))
             for guild_id, channel_ids in scope.channels.items()
             if channel_ids
         ]
@@ -86,7 +90,7 @@ class ScopedRows(RepositoryBase):
         """Return the conditions that filters put on messages."""
         conditions: list[sa.ColumnElement[bool]] = []
         if filters.author_ids is not None:
-            conditions.append(MESSAGES.c.author_id.in_(self.ids(filters.author_ids)))
+            conditions.append(MESSAGES.c.author_id.in_(self._database.ids(filters.author_ids)))
         if filters.after is not None:
             conditions.append(MESSAGES.c.created_ms >= to_ms(filters.after))
         if filters.before is not None:

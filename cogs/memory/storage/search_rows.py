@@ -10,21 +10,25 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from cogs.memory.records import Filters, Scope, StoredMessage
-from cogs.memory.storage.connection import CHANNELS, MESSAGES, stored_message
+from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database, stored_message
 from cogs.memory.storage.labels import JUDGED
-from cogs.memory.storage.scope import MESSAGE_LABELS, ScopedRows, at_once, behind_the_index
+from cogs.memory.storage.scope import MESSAGE_LABELS, ScopedReader, at_once, behind_the_index
 
 
-class SearchRows(ScopedRows):
-    """The part of the repository that reads what a search found."""
+class SearchRows:
+    """Reads what a search found; keeps nothing of its own, of a person or otherwise."""
+
+    def __init__(self, database: Database, scoped: ScopedReader) -> None:
+        self._database = database
+        self._scoped = scoped
 
     def allowed_ids(self, scope: Scope, filters: Filters) -> npt.NDArray[np.int64] | None:
         """Return the ids that the filters leave within the scope, or None where nothing is filtered."""
-        conditions = self.filtered(filters)
+        conditions = self._scoped.filtered(filters)
         if not conditions:
             return None
-        with self.reading() as db:
-            ids = db.scalars(sa.select(MESSAGES.c.id).where(self.in_scope(scope), *conditions))
+        with self._database.reading() as db:
+            ids = db.scalars(sa.select(MESSAGES.c.id).where(self._scoped.in_scope(scope), *conditions))
             return np.fromiter(ids, dtype=np.int64)
 
     def messages(self, message_ids: Collection[int], scope: Scope) -> dict[int, StoredMessage]:
@@ -32,10 +36,10 @@ class SearchRows(ScopedRows):
         if not message_ids:
             return {}
         labels: dict[int, list[str]] = {}
-        with self.reading() as db:
-            values = self.values(message_ids, scope)
-            rows = db.execute(self.prepared(_whole_messages, scope), values).mappings().fetchall()
-            for message_id, name in db.execute(self.prepared(_their_labels, scope), values).fetchall():
+        with self._database.reading() as db:
+            values = self._scoped.values(message_ids, scope)
+            rows = db.execute(self._scoped.prepared(_whole_messages, scope), values).mappings().fetchall()
+            for message_id, name in db.execute(self._scoped.prepared(_their_labels, scope), values).fetchall():
                 labels.setdefault(message_id, []).append(name)
         return {
             row["id"]: stored_message(row, row["channel_name"] or "", sorted(labels.get(row["id"], ()))) for row in rows
@@ -45,8 +49,8 @@ class SearchRows(ScopedRows):
         """Map messages of the scope to the ids right before and after each in its channel."""
         if not message_ids:
             return {}
-        build = _neighbours_on_sqlite if self.sqlite else _neighbours
-        return {row[0]: (row[1], row[2]) for row in self.read(build, message_ids, scope)}
+        build = _neighbours_on_sqlite if self._database.sqlite else _neighbours
+        return {row[0]: (row[1], row[2]) for row in self._scoped.read(build, message_ids, scope)}
 
     def passages(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[str, str, str, int]]:
         """Map messages of the scope to ``(author, content, body, created_ms)``.
@@ -55,30 +59,30 @@ class SearchRows(ScopedRows):
         """
         if not message_ids:
             return {}
-        build = _passages_on_sqlite if self.sqlite else _passages_on_postgresql
-        rows = self.read(build, message_ids, scope)
+        build = _passages_on_sqlite if self._database.sqlite else _passages_on_postgresql
+        rows = self._scoped.read(build, message_ids, scope)
         return {row[0]: (row[1], row[2], row[3] or "", row[4]) for row in rows}
 
     def channel_reach(self, channel_ids: Collection[int]) -> dict[int, tuple[int, int]]:
         """Map each channel that holds messages to their number and the time of the first, in milliseconds."""
         query = (
             sa.select(MESSAGES.c.channel_id, sa.func.count(), sa.func.min(MESSAGES.c.created_ms))
-            .where(MESSAGES.c.channel_id.in_(self.ids(channel_ids)))
+            .where(MESSAGES.c.channel_id.in_(self._database.ids(channel_ids)))
             .group_by(MESSAGES.c.channel_id)
         )
-        with self.reading() as db:
+        with self._database.reading() as db:
             return {row[0]: (row[1], row[2]) for row in db.execute(query)}
 
     def authors(self, scope: Scope, prefix: str, limit: int) -> list[tuple[int, str]]:
         """Return ``(author id, latest name)`` of people who wrote in the scope and whose name holds ``prefix``."""
         query = (
             sa.select(MESSAGES.c.author_id, MESSAGES.c.author_name, sa.func.count(), sa.func.max(MESSAGES.c.id))
-            .where(self.in_scope(scope))
+            .where(self._scoped.in_scope(scope))
             .group_by(MESSAGES.c.author_id, MESSAGES.c.author_name)
         )
         if prefix:
             query = query.where(sa.func.lower(MESSAGES.c.author_name).contains(prefix.lower(), autoescape=True))
-        with self.reading() as db:
+        with self._database.reading() as db:
             rows = db.execute(query).fetchall()
         latest: dict[int, tuple[int, str]] = {}
         counts: dict[int, int] = {}
@@ -93,22 +97,14 @@ class SearchRows(ScopedRows):
         """Map each channel to the names under which people wrote in it, with the number of their messages."""
         query = (
             sa.select(MESSAGES.c.channel_id, MESSAGES.c.author_name, sa.func.count())
-            .where(MESSAGES.c.channel_id.in_(self.ids(channel_ids)))
+            .where(MESSAGES.c.channel_id.in_(self._database.ids(channel_ids)))
             .group_by(MESSAGES.c.channel_id, MESSAGES.c.author_name)
         )
         names: dict[int, dict[str, int]] = {}
-        with self.reading() as db:
+        with self._database.reading() as db:
             for channel_id, name, count in db.execute(query):
                 names.setdefault(channel_id, {})[name] = count
         return names
-
-    def stored_versions(self, channel_id: int, first_id: int, last_id: int) -> dict[int, tuple[str, int | None]]:
-        """Map the ids of a channel between two ids, both included, to ``(content, edited_ms)``."""
-        query = sa.select(MESSAGES.c.id, MESSAGES.c.content, MESSAGES.c.edited_ms).where(
-            MESSAGES.c.channel_id == channel_id, MESSAGES.c.id.between(first_id, last_id)
-        )
-        with self.reading() as db:
-            return {row.id: (row.content, row.edited_ms) for row in db.execute(query)}
 
 
 def _whole_messages(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from cogs.memory.storage.connection import MESSAGES
-from cogs.memory.storage.repository import TOMBSTONES, Repository
+from cogs.memory.storage.database import storage_errors
+from cogs.memory.storage.guilds import TOMBSTONES
+from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.tables import INDEXED, PENDING
 from cogs.memory.storage.vectors import VECTORS
-
-if TYPE_CHECKING:
-    pass
 
 _KEYWORD_IDS: sa.Select[int] = sa.select(sa.literal_column("keywords.rowid")).select_from(sa.text("keywords"))
 
@@ -54,9 +52,15 @@ class Verification:
         )
 
 
+def count_messages(engine: sa.Engine) -> int:
+    """Return how many messages a database holds."""
+    with storage_errors(), engine.connect() as connection:
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(MESSAGES)) or 0)
+
+
 def verify_stores(repository: Repository) -> Verification:
     """Compare rows, keyword index, vectors and tombstones in one read transaction."""
-    with repository.reading() as db:
+    with repository.database.reading() as db:
 
         def count(query: sa.Select[int]) -> int:
             return int(db.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0)
@@ -71,28 +75,28 @@ def verify_stores(repository: Repository) -> Verification:
             without_vector=count(ids.where(MESSAGES.c.index_state == INDEXED, MESSAGES.c.id.not_in(with_vector))),
             stray_vectors=count(with_vector.where(VECTORS.c.message_id.not_in(ids))),
             undead=count(sa.select(TOMBSTONES.c.message_id).where(TOMBSTONES.c.message_id.in_(ids))),
-            intact=repository.is_intact(),
+            intact=repository.database.is_intact(),
         )
 
 
 def repair_stores(repository: Repository, data_dir: Path) -> Verification:
     """Make everything agree with the rows again; what needs a model is queued, snapshots are made anew."""
-    with repository.reading() as db:
+    with repository.database.reading() as db:
         lacking = list(db.scalars(sa.select(MESSAGES.c.id).where(MESSAGES.c.id.not_in(_KEYWORD_IDS))))
         unknown = _KEYWORD_IDS.where(sa.literal_column("keywords.rowid").not_in(sa.select(MESSAGES.c.id)))
         stray = [int(row[0]) for row in db.execute(unknown)]
         buried = sa.select(TOMBSTONES.c.message_id)
         undead = db.execute(sa.select(MESSAGES.c.guild_id, MESSAGES.c.id).where(MESSAGES.c.id.in_(buried))).fetchall()
     for guild_id, message_id in undead:
-        repository.delete(guild_id, [message_id], lambda _: None)
-    with repository.writing() as db:
-        repository.delete_keywords(db, stray)
+        repository.messages.delete(guild_id, [message_id], lambda _: None)
+    with repository.database.writing() as db:
+        repository.keywords.delete(db, stray)
         db.execute(sa.delete(VECTORS).where(VECTORS.c.message_id.not_in(sa.select(MESSAGES.c.id))))
         db.execute(
             sa.update(MESSAGES)
             .where(MESSAGES.c.index_state != PENDING, MESSAGES.c.id.not_in(sa.select(VECTORS.c.message_id)))
             .values(index_state=PENDING)
         )
-    repository.rewrite_keywords(lacking)
+    repository.keywords.rewrite(lacking)
     shutil.rmtree(data_dir / "indexes", ignore_errors=True)
     return verify_stores(repository)

@@ -60,10 +60,10 @@ class GuildIndexes:
         store = FaissStore(self.dim, self._directory / str(guild_id), kind=self._kind, model_key=self.model_key)
         if self._snapshots:
             store.load()
-        stale, missing = _apart(*store.known(), *self._repository.vector_rows(guild_id, self.model_key))
+        stale, missing = _apart(*store.known(), *self._repository.vectors.numbers(guild_id, self.model_key))
         if len(stale):
             store.remove(stale.tolist())
-        for channel_ids, message_ids, change_numbers, vectors in self._repository.vectors(
+        for channel_ids, message_ids, change_numbers, vectors in self._repository.vectors.read(
             self.model_key, missing.tolist()
         ):
             store.add(channel_ids, message_ids, change_numbers, vectors)
@@ -119,10 +119,10 @@ class GuildIndexes:
     def differences(self) -> tuple[int, int]:
         """Return how many vectors the indexes hold that the database does not, and how many they lack."""
         strays = lacks = 0
-        for guild_id in self._repository.guild_ids():
+        for guild_id in self._repository.guilds.ids():
             with self._repository.write_lock:
                 stale, missing = _apart(
-                    *self.store(guild_id).known(), *self._repository.vector_rows(guild_id, self.model_key)
+                    *self.store(guild_id).known(), *self._repository.vectors.numbers(guild_id, self.model_key)
                 )
             strays += len(stale)
             lacks += len(missing)

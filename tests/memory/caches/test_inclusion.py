@@ -18,7 +18,7 @@ async def test_a_channel_left_out_while_a_message_is_being_stored_stays_out(
     async with running_service(tmp_path) as service:
         loop = asyncio.get_running_loop()
         leaving: list[concurrent.futures.Future[None]] = []
-        read = service.repository.inclusion
+        read = service.repository.guilds.inclusion
 
         def read_slowly(guild_id: int) -> dict[int, tuple[int | None, bool | None]]:
             found = read(guild_id)
@@ -29,7 +29,7 @@ async def test_a_channel_left_out_while_a_message_is_being_stored_stays_out(
                 concurrent.futures.wait(leaving, timeout=0.5)
             return found
 
-        monkeypatch.setattr(service.repository, "inclusion", read_slowly)
+        monkeypatch.setattr(service.repository.guilds, "inclusion", read_slowly)
         await service.remember([message(0, "The harbour is closed")])
         await asyncio.wrap_future(leaving[0])
         await service.remember([message(1, "The harbour is open again")])

@@ -90,7 +90,7 @@ async def test_verify_sees_what_is_wrong_and_repair_mends_it(tmp_path: Path, whe
     async with running_service(tmp_path, **where) as service:
         await service.remember(CHAT)
         await service.drain()
-        with service.repository.writing() as db:
+        with service.repository.database.writing() as db:
             db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), {"id": CHAT[0].id})
             db.execute(sa.text("DELETE FROM vectors WHERE message_id = :id"), {"id": CHAT[1].id})
             db.execute(

@@ -89,8 +89,8 @@ async def test_only_images_of_discords_servers_are_fetched(server: LoopbackFiles
     async with running_service(tmp_path / "data") as service:
         await service.remember([good, bad, odd])
         await service.drain()
-        store = ImageStore(tmp_path / "images", service.repository)
-        items = service.repository.without_vector("none", 0, 100)
+        store = ImageStore(tmp_path / "images", service.repository.database)
+        items = service.repository.vectors.without_vector("none", 0, 100)
         first, second, third = await asyncio.to_thread(store.fetch, items)
         assert [file.read_bytes() for file in first] == [png("red"), png("blue")]
         assert second == third == ()
@@ -105,16 +105,16 @@ async def test_nothing_is_kept_of_a_message_that_changed_or_went(server: Loopbac
     async with running_service(tmp_path / "data") as service:
         await service.remember([kept, edited, deleted])
         await service.drain()
-        items = service.repository.without_vector("none", 0, 100)
+        items = service.repository.vectors.without_vector("none", 0, 100)
         await service.edit(dataclasses.replace(edited, content="other"))
         await service.forget_messages(GUILD, [deleted.id])
-        store = ImageStore(tmp_path / "images", service.repository)
+        store = ImageStore(tmp_path / "images", service.repository.database)
         assert [len(files) for files in await asyncio.to_thread(store.fetch, items)] == [1, 0, 0]
         # What a crash left behind of a message that is gone is swept at the next start.
         orphan = tmp_path / "images" / str(deleted.id)
         orphan.mkdir()
         (orphan / "1").write_bytes(b"x")
-        await asyncio.to_thread(ImageStore(tmp_path / "images", service.repository).fetch, items[:1])
+        await asyncio.to_thread(ImageStore(tmp_path / "images", service.repository.database).fetch, items[:1])
         assert not orphan.exists()
         assert store.files(kept.id)
 
@@ -124,8 +124,8 @@ async def test_the_oldest_go_where_there_is_no_room(server: LoopbackFiles, tmp_p
     async with running_service(tmp_path / "data") as service:
         await service.remember(messages)
         await service.drain()
-        items = service.repository.without_vector("none", 0, 100)
-        store = ImageStore(tmp_path / "images", service.repository, kept_bytes=3 * len(png("red")))
+        items = service.repository.vectors.without_vector("none", 0, 100)
+        store = ImageStore(tmp_path / "images", service.repository.database, kept_bytes=3 * len(png("red")))
         await asyncio.to_thread(store.fetch, items)
         assert [bool(store.files(m.id)) for m in messages] == [False, False, False, True, True]
 

@@ -84,11 +84,11 @@ async def test_counts_of_frequent_words_are_kept_for_a_while(tmp_path: Path) -> 
     counts = TermCounts(lambda: now)
     async with running_service(tmp_path) as service:
         await service.remember([message(i, "sail" if i else "keel") for i in range(MANY + 1)])
-        with service.repository.reading() as db:
+        with service.repository.database.reading() as db:
             assert counts.of(db, ["sail", "keel", "moon"]) == {"sail": MANY, "keel": 1, "moon": 0}
             assert counts.total(db) == MANY + 1
         await service.remember([message(MANY + 1, "sail keel")])
-        with service.repository.reading() as db:
+        with service.repository.database.reading() as db:
             assert counts.of(db, ["sail", "keel"]) == {"sail": MANY, "keel": 2}, "the rare one is counted anew"
             now = SECONDS
             assert counts.of(db, ["sail", "keel"]) == {"sail": MANY + 1, "keel": 2}

@@ -66,11 +66,11 @@ async def test_the_full_text_index_is_asked_once_and_not_for_each_message(tmp_pa
         def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
             asked.append((statement, parameters))
 
-        sa.event.listen(service.repository.engine, "before_cursor_execute", note)
-        found = service.repository.keyword_candidates(["sail"], Scope.of(GUILD, [GENERAL]), Filters(), 5)
+        sa.event.listen(service.repository.database.engine, "before_cursor_execute", note)
+        found = service.repository.keywords.candidates(["sail"], Scope.of(GUILD, [GENERAL]), Filters(), 5)
         assert len(found) == 5
         statement, parameters = next(each for each in asked if "MATCH" in each[0])
-        with service.repository.reading() as db:
+        with service.repository.database.reading() as db:
             plan = [row[3] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         (asking,) = [place for place, step in enumerate(plan) if step.startswith("SCAN keywords VIRTUAL TABLE")]
         assert asking < plan.index("SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"), plan
@@ -95,7 +95,7 @@ async def crowded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 def candidates(service: MemoryService, channel: int, *terms: str, **more: Any) -> list[int]:
     """Return the numbers of the messages found."""
     scope, filters = Scope.of(GUILD, [channel]), Filters(**more)
-    return [i & 0x3FFFFF for i, _ in service.repository.keyword_candidates(terms, scope, filters, 50)]
+    return [i & 0x3FFFFF for i, _ in service.repository.keywords.candidates(terms, scope, filters, 50)]
 
 
 @pytest.fixture(params=["by the index", "by each message"])

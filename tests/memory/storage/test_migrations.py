@@ -32,7 +32,7 @@ async def test_keywords_of_the_first_version_are_found_by_channel(
 ) -> None:
     def found(service: Any, channel: int) -> list[int]:
         scope = Scope.of(GUILD, [channel])
-        return [i & 0x3FFFFF for i, _ in service.repository.keyword_candidates(["keel"], scope, Filters(), 9)]
+        return [i & 0x3FFFFF for i, _ in service.repository.keywords.candidates(["keel"], scope, Filters(), 9)]
 
     async with running_service(tmp_path) as service:
         await service.remember([message(1, "The keel"), message(2, "A keel of theirs", channel=SECRET)])

@@ -16,18 +16,17 @@ def test_what_was_moved_before_it_was_deleted_is_gone_from_the_bytes(tmp_path: P
     path = tmp_path / "mneme.db"
     engine = create_engine(f"sqlite:///{path}")
     migrate(engine)
-    repository = Repository(engine)
-    repository.hasher = PersonHasher(b"key")
+    repository = Repository(engine, PersonHasher(b"key"))
     rng = random.Random(1)
     words = ["zq" + "".join(rng.choices("bcdfghjkmnp", k=14)) for _ in range(600)]
     alive: dict[int, str] = {}
     for number, word in enumerate(words):
         said = message(number, f"{word} " + "pad " * rng.randint(1, 150))
-        repository.save([said])
+        repository.messages.save([said])
         alive[said.id] = word
         if number % 3:
             gone = rng.choice(sorted(alive))
-            repository.delete(GUILD, [gone], lambda _: None)
+            repository.messages.delete(GUILD, [gone], lambda _: None)
             del alive[gone]
     assert repository.erase_traces()
     found = {match.decode() for match in re.findall(rb"zq[bcdfghjkmnp]{14}", path.read_bytes())}

@@ -68,7 +68,7 @@ async def test_what_is_deleted_edited_and_added_while_it_opens_is_right_in_it(
 ) -> None:
     indexes = unopened(service, monkeypatch)
     read, go_on = threading.Event(), threading.Event()
-    vectors = service.repository.vectors
+    vectors = service.repository.vectors.read
 
     def slowly(*args: Any, **more: Any) -> Any:
         rows = list(vectors(*args, **more))
@@ -76,7 +76,7 @@ async def test_what_is_deleted_edited_and_added_while_it_opens_is_right_in_it(
         assert go_on.wait(20)
         yield from rows
 
-    monkeypatch.setattr(service.repository, "vectors", slowly)
+    monkeypatch.setattr(service.repository.vectors, "read", slowly)
     opening = asyncio.create_task(asyncio.to_thread(indexes.store, GUILD))
     assert await asyncio.to_thread(read.wait, 20)
     writing = [

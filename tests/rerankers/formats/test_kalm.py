@@ -204,7 +204,7 @@ async def test_ingestion_prepares_and_forgetting_erases(folder: Path, tmp_path: 
     async with running_service(tmp_path / "data", **_profile_with(folder, tmp_path)) as service:
 
         def stored() -> dict[int, str]:
-            with service.repository.reading() as db:
+            with service.repository.database.reading() as db:
                 return {row.message_id: row.key for row in db.execute(sa.select(PASSAGES))}
 
         await service.remember([first, reply, other])
@@ -232,13 +232,13 @@ async def test_messages_from_before_the_model_get_their_passages(folder: Path, t
         await service.drain()
     async with running_service(tmp_path / "data", **_profile_with(folder, tmp_path)) as service:
         await service.drain()
-        with service.repository.reading() as db:
+        with service.repository.database.reading() as db:
             assert len(list(db.execute(sa.select(PASSAGES)))) == 3
-        store = PassageStore(service.repository)
+        store = PassageStore(service.repository.database)
         with service.slot.acquire() as loadout:
             assert loadout.reranker is not None
             assert store.queue_missing(loadout.reranker.passage_form) == 0
-        assert PassageStore(service.repository, kept=1).queue_missing("another") == 1
+        assert PassageStore(service.repository.database, kept=1).queue_missing("another") == 1
 
 
 @dataclasses.dataclass
@@ -253,14 +253,14 @@ async def test_what_is_written_late_or_beyond_the_bound_is_not_kept(tmp_path: Pa
         await service.remember(messages)
         await service.drain()
         repository = service.repository
-        rows = repository.without_vector("none", 0, 100)
+        rows = repository.vectors.without_vector("none", 0, 100)
         reads = [Read(row.message, row.revision) for row in rows]
         made = [Passage(f"k:{i}", b"x") for i in range(5)]
-        store = PassageStore(repository)
+        store = PassageStore(repository.database)
         await service.edit(dataclasses.replace(messages[0], content="changed"))
         await service.forget_messages(GUILD, [messages[1].id])
         assert store.save(reads, made) == 3
         assert store.load({m.id: f"k:{i}" for i, m in enumerate(messages)}).keys() == {m.id for m in messages[2:]}
         assert store.load({messages[2].id: "k:other"}) == {}
-        assert PassageStore(repository, kept=1).save(reads[2:], made[2:]) == 3
+        assert PassageStore(repository.database, kept=1).save(reads[2:], made[2:]) == 3
         assert store.load({m.id: f"k:{i}" for i, m in enumerate(messages)}).keys() == {messages[4].id}
