@@ -97,7 +97,7 @@ class RerankerService:
         """
         drops = self.cache.drops if drops is None else drops
         alone = self._scores_until_settled(query, candidates, score_field, top_k, drops)
-        scores = self._among(candidates[: len(alone)], alone, score_field)
+        scores = self._among(query, candidates[: len(alone)], alone, score_field)
         scored = [
             {
                 **candidate,
@@ -133,11 +133,13 @@ class RerankerService:
                 break
         return scores
 
-    def _among(self, candidates: Sequence[dict[str, Any]], alone: Sequence[Score], score_field: str) -> list[Score]:
+    def _among(
+        self, query: str, candidates: Sequence[dict[str, Any]], alone: Sequence[Score], score_field: str
+    ) -> list[Score]:
         """Let the format look at all scores of a question together; they are not cached, for they are this list's."""
         if self._reranker is None or not alone:
             return list(alone)
-        return self._reranker.among([to_document(candidate, score_field) for candidate in candidates], alone)
+        return self._reranker.among(query, [to_document(candidate, score_field) for candidate in candidates], alone)
 
     @property
     def explains(self) -> bool:

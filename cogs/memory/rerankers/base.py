@@ -98,7 +98,7 @@ class Reranker(ABC):
         An empty ``documents`` gives an empty list; an empty text is scored like any other.
         """
 
-    def among(self, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
+    def among(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
         """Return the scores of all candidates of one question as they are beside each other; most formats know no such
         thing and return them as they are. The order never changes."""
         return list(scores)

@@ -56,6 +56,13 @@ class PairScorer(Protocol):
         """Return the logits of one batch."""
 
 
+class PairBatches(Protocol):
+    """What makes batches of a question and its candidates."""
+
+    def batches(self, query: str, documents: Sequence[str], batch_tokens: int) -> Iterator[PairBatch]:
+        """Yield the pairs in batches, the shortest first."""
+
+
 class PairEncoder:
     """(query, document) pairs → padded batches of token ids, shortest first.
 
@@ -186,7 +193,7 @@ class PairReranker(Reranker):
     def __init__(
         self,
         spec: RerankerSpec,
-        encoder: PairEncoder,
+        encoder: PairBatches,
         scorer: PairScorer,
         batch_tokens: int,
         *,
@@ -233,19 +240,34 @@ class PairReranker(Reranker):
             for raw, document in zip(raws, documents, strict=True)
         ]
 
-    def among(self, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
+    @property
+    def chooses(self) -> bool:
+        """Whether the model says how sure a choice among candidates is."""
+        return self._choice is not None
+
+    def among(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
         """Return the probabilities that each is the answer where one of these, or none, is; see :class:`Choice`.
 
         Only candidates of a first stage are such a list. Anything else, as labels of a text, is judged on its own.
         """
         if self._choice is None or any(document.prior is None for document in documents):
             return list(scores)
-        more = growth([len(document.text.split()) for document in documents], self._usual_words)
-        numbers = [
-            self._with_prior(score.raw, document, more) for score, document in zip(scores, documents, strict=True)
-        ]
-        found = self._choice.probabilities(numbers)
+        found = self._choice.probabilities(self._with_priors(documents, scores))
         return [replace(score, probability=one) for score, one in zip(scores, found, strict=True)]
+
+    def odds(self, documents: Sequence[Document], scores: Sequence[Score]) -> list[float]:
+        """Return the log-odds of each candidate of one question against nobody having answered.
+
+        Raises:
+            RuntimeError: the model says nothing about that; see :attr:`chooses`.
+        """
+        if self._choice is None:
+            raise RuntimeError(f"the reranker {self.spec.name} does not say how sure a choice is")
+        return [self._choice.scale * one - self._choice.nothing for one in self._with_priors(documents, scores)]
+
+    def _with_priors(self, documents: Sequence[Document], scores: Sequence[Score]) -> list[float]:
+        more = growth([len(document.text.split()) for document in documents], self._usual_words)
+        return [self._with_prior(score.raw, document, more) for score, document in zip(scores, documents, strict=True)]
 
     def _with_prior(self, raw: float, document: Document, more: float = 1.0) -> float:
         return raw + more * self._prior_weight * log_odds(document.prior)

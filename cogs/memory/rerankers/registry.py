@@ -29,6 +29,8 @@ FORMATS: Final[Mapping[str, str]] = {
     "qwen3-vl": "qwen3_vl",
     "cross-encoder": "cross_encoder",
     "onnx-cross-encoder": "onnx_cross_encoder",
+    "joint": "joint",
+    "by-language": "by_language",
     "late-interaction": "late_interaction",
     "http": "http",
 }

@@ -224,7 +224,7 @@ def test_candidates_of_a_question_share_what_is_certain(shipped: Path) -> None:
     reranker = onnx_cross_encoder.load(RerankerSpec("own", "onnx-cross-encoder", str(shipped)), LoadOptions(threads=1))
     documents = [dataclasses.replace(d, prior=p) for d, p in zip(DOCUMENTS[:3], (0.9, 0.1, 0.5), strict=True)]
     alone = reranker.score(QUERY, documents)
-    found = reranker.among(documents, alone)
+    found = reranker.among(QUERY, documents, alone)
     numbers = [
         s.raw + 0.5 * math.log(d.prior / (1 - d.prior)) for s, d in zip(alone, documents, strict=True) if d.prior
     ]
@@ -232,10 +232,10 @@ def test_candidates_of_a_question_share_what_is_certain(shipped: Path) -> None:
     assert [s.probability for s in found] == pytest.approx([c / (sum(counts) + math.exp(-1.0)) for c in counts])
     assert [s.raw for s in found] == [s.raw for s in alone]
     # One that fits twice is half as sure to be the answer; a text without a first stage is judged on its own.
-    twice = reranker.among([documents[0]] * 2, [alone[0]] * 2)
-    assert twice[0].probability < reranker.among(documents[:1], alone[:1])[0].probability
-    assert reranker.among(DOCUMENTS[:3], alone) == alone
-    assert reranker.among([], []) == []
+    twice = reranker.among(QUERY, [documents[0]] * 2, [alone[0]] * 2)
+    assert twice[0].probability < reranker.among(QUERY, documents[:1], alone[:1])[0].probability
+    assert reranker.among(QUERY, DOCUMENTS[:3], alone) == alone
+    assert reranker.among(QUERY, [], []) == []
 
 
 def test_the_first_stage_weighs_more_among_long_messages(shipped: Path) -> None:
@@ -248,7 +248,7 @@ def test_the_first_stage_weighs_more_among_long_messages(shipped: Path) -> None:
     def odds(words: int) -> float:
         """The log-odds of the better of two between each other, whose priors are 0.75 and 0.25."""
         documents = [Document("word " * words, prior=prior) for prior in (0.75, 0.25)]
-        first, second = reranker.among(documents, scores)
+        first, second = reranker.among(QUERY, documents, scores)
         return math.log(first.probability / second.probability)
 
     usual = 0.5 * 2 * math.log(3)
