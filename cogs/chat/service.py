@@ -5,6 +5,7 @@ Free of Discord. The cog turns each :class:`ReplyUpdate` into an edit, at the pa
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 import re
@@ -185,9 +186,10 @@ class ChatService:
             )
             result = await self._memory.recall(request)
             if self._llm is None:
-                yield self._extractive(result, now, None, names and names(scope))
+                yield await asyncio.to_thread(self._extractive, result, now, None, names and names(scope))
                 return
-            prompt = build_prompt(
+            prompt = await asyncio.to_thread(
+                build_prompt,
                 asked,
                 result.hits,
                 turns,
@@ -215,7 +217,7 @@ class ChatService:
         if await self._said(found, scope) != found:
             # Seconds have passed since the search.
             result = await self._memory.recall(replace(request, scope=scope, turns=()))
-        yield self._extractive(result, now, failure, names and names(scope))
+        yield await asyncio.to_thread(self._extractive, result, now, failure, names and names(scope))
 
     async def _written(
         self,
@@ -312,4 +314,5 @@ def build_chat(settings: Settings, service: MemoryService) -> ChatService:
 
 def question_of(content: str, bot_id: int) -> str:
     """Return what a message asks the bot: its text without the bot's own mention."""
-    return re.sub(rf"\s*<@!?{bot_id}>\s*", " ", content).strip()
+    parts = re.split(rf"<@!?{bot_id}>", content)
+    return " ".join(part.strip() for part in parts).strip() if len(parts) > 1 else content.strip()

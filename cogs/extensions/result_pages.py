@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import discord
 
 from cogs.extensions.buttons import Interaction, OwnView
 from cogs.memory.records import RecallResult, Scope
-from cogs.memory.text.presentation import PageView, result_pages
+from cogs.memory.text.presentation import HitViews, PageView, result_pages
 
 if TYPE_CHECKING:
     pass
@@ -34,6 +35,7 @@ class ResultPages(OwnView):
         super().__init__(asker_id)
         self._result = result
         self._query = query
+        self._rendered = HitViews(query)
         self._page = 0
         self._pages = 1
         self._last: Interaction | None = None
@@ -56,7 +58,9 @@ class ResultPages(OwnView):
             shown.setdefault(hit.message.guild_id, set()).add(hit.message.channel_id)
         names = interaction.client.readers.names(Scope({g: frozenset(ids) for g, ids in shown.items()}))
         self._last = interaction
-        pages = result_pages(result, self._query, discord.utils.utcnow(), names=names)
+        now = discord.utils.utcnow()
+        # Fifty long messages take their time, and the event loop has heartbeats to send.
+        pages = await asyncio.to_thread(result_pages, result, self._query, now, names=names, rendered=self._rendered)
         self._pages = len(pages)
         self._page = min(max(self._page, 0), self._pages - 1)
         self.previous.disabled = self._page == 0

@@ -112,8 +112,9 @@ def _matches(text: str, query: str) -> list[tuple[int, int]]:
         elif len(word) > 1 and word not in _COMMON:
             words.add(word)
     found = [match.span() for match in _WORD.finditer(text) if match[0].casefold() in words]
-    for pair in pairs:
-        found += [match.span() for match in re.finditer(re.escape(pair), text)]
+    if pairs:
+        found += [(place, place + 2) for place in range(len(text) - 1) if text[place : place + 2] in pairs]
+        found += [(place, place + 1) for place, character in enumerate(text) if character in pairs]
     merged: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if merged and start <= merged[-1][1]:

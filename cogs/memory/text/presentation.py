@@ -7,8 +7,8 @@ them through :func:`cogs.memory.text.sanitize.markdown` (the ``*_markdown`` memb
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cogs.memory.records import Hit, Reach, RecallResult, StoredMessage
 from cogs.memory.text.excerpts import Span, excerpt, excerpt_markdown, fit
@@ -93,6 +93,7 @@ def result_pages(
     *,
     names: Mapping[int, str] | None = None,
     per_page: int = PER_PAGE,
+    rendered: HitViews | None = None,
 ) -> tuple[PageView, ...]:
     """Return the pages of a result, at least one.
 
@@ -102,13 +103,14 @@ def result_pages(
         now: The time that "today" is measured from; aware.
         names: Names of members and roles by id, and of the channels that the reader may see, for mentions.
         per_page: Hits on a page, at most 5, which is what one embed holds whatever the hits contain.
+        rendered: The hits of this query that were rendered before, for when a page is turned.
     """
     title = f"Recall: {one_line(query, 120)}" if query.strip() else "Similar messages"
     if not result.hits:
         empty = empty_sentence(result.reach, now)
         return (PageView(title, (), 1, 1, _footer(result, 1, 1), degraded_notice(result), empty),)
     per_page = max(1, min(per_page, PER_PAGE))
-    views = [hit_view(hit, number, query, now, names=names) for number, hit in enumerate(result.hits, start=1)]
+    views = (rendered or HitViews(query)).of(result.hits, now, names)
     pages = -(-len(views) // per_page)
     return tuple(
         PageView(
@@ -121,6 +123,30 @@ def result_pages(
         )
         for page in range(pages)
     )
+
+
+class HitViews:
+    """The hits of one query as a person reads them. Each is rendered once for as long as it stands as it was."""
+
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._names: Mapping[int, str] | None = None
+        self._views: dict[int, tuple[Hit, HitView]] = {}
+
+    def of(self, hits: Sequence[Hit], now: dt.datetime, names: Mapping[int, str] | None) -> list[HitView]:
+        """Return the view of each hit, numbered from 1; what is no longer among the hits is let go of."""
+        known = self._views if names == self._names else {}
+        self._names, self._views = names, {}
+        views = []
+        for number, hit in enumerate(hits, start=1):
+            before = known.get(hit.message.id)
+            view = before[1] if before is not None and before[0] == hit else None
+            view = (
+                hit_view(hit, number, self._query, now, names=names) if view is None else replace(view, number=number)
+            )
+            self._views[hit.message.id] = (hit, view)
+            views.append(view)
+        return views
 
 
 def hit_view(

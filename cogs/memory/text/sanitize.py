@@ -25,21 +25,27 @@ _FULLWIDTH_AT = "＠"
 _URL = re.compile(r"https?://[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%|\[\]`\\{}^]+", re.IGNORECASE)
 _URL_TAIL = ".,:;\"')]!?*|`\\_~"
 _URL_ENCODED = {character: f"%{ord(character):02X}" for character in "@*|`\\[](){}^~"}
-_MASKED_LINK = re.compile(
-    r"\[((?:\\.|[^\[\]\\]|\[(?:\\.|[^\[\]\\])*\])*)\]"
-    r"\(\s*<?([^\s<>()]*(?:\([^\s<>()]*\)[^\s<>()]*)*)>?(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"
+#: A bracket, one that opens a link's target behind it, or a character that a backslash takes the meaning from.
+_BRACKET = re.compile(r"\\.|\[|\]\(?", re.DOTALL)
+#: The target excludes brackets, so that no two looks for one cover the same characters: together they are linear.
+_TARGET = re.compile(
+    r"\(\s*+<?([^\s<>()\[\]]*+(?:\([^\s<>()\[\]]*+\)[^\s<>()\[\]]*+)*)>?"
+    r"(?:\s++(?:\"[^\"]*+\"|'[^']*+'|\([^()]*+\)))?\s*+\)"
 )
-_MENTION = re.compile(r"<(@[!&]?|#)(\d{1,20})>")
-_EMOJI = re.compile(r"<a?:(\w{1,64}):\d{1,20}>")
-_COMMAND = re.compile(r"</([^\s:<>][^:<>]{0,98}):\d{1,20}>")
-_TIMESTAMP = re.compile(r"<t:(-?\d{1,14})(?::[A-Za-z])?>")
-#: What is left of broken mentions, and of masked links nested deeper than the pattern looks.
+_TOKEN = re.compile(
+    r"<(?:(?P<mention>@[!&]?|#)(?P<id>\d{1,20})"
+    r"|a?:(?P<emoji>\w{1,64}):\d{1,20}"
+    r"|/(?P<command>[^\s:<>][^:<>]{0,98}):\d{1,20}"
+    r"|t:(?P<time>-?\d{1,14})(?::[A-Za-z])?)>"
+)
+_NAME_CHARACTERS = 100
+#: What is left of broken mentions and masked links, and what a name has brought in.
 _OPENINGS = (("<@", "‹＠"), ("<#", "‹#"), ("</", "‹/"), ("<id:", "‹id:"), ("](", "] ("))
 _MASS_MENTION = re.compile(r"@(?=\s*(?:everyone|here)\b)", re.IGNORECASE)
 _INLINE = re.compile(r"([\\*_`~|\[\]<>])")
 #: Headings, subtext, quotes, lists, rules: what means something only where a line starts.
-_LINE_START = re.compile(r"^(\s*)([#+\-=])", re.MULTILINE)
-_LEADING_NUMBER = re.compile(r"^(\s*\d+)([.)])", re.MULTILINE)
+_LINE_START = re.compile(r"^([^\S\n]*+)([#+\-=])", re.MULTILINE)
+_LEADING_NUMBER = re.compile(r"^([^\S\n]*+\d++)([.)])", re.MULTILINE)
 
 
 def visible(text: str) -> str:
@@ -122,40 +128,82 @@ def defused(text: str, names: Mapping[int, str] | None = None) -> str:
         names: Names of members, roles and channels by id, of things that the reader may know of. Others become
             "someone" or "a channel", so that no id tells of a hidden channel.
     """
-    known = names or {}
-    text = visible(text)
-    previous = None
-    while previous != text:  # What one pass uncovers, the next one finds: "<@<@1>2>", "@@everyone".
-        previous = text
-        text = _MASKED_LINK.sub(_unmasked, text)
-        text = _MENTION.sub(lambda match: _mention_name(match, known), text)
-        text = _EMOJI.sub(r":\1:", text)
-        text = _COMMAND.sub(r"/\1", text)
-        text = _TIMESTAMP.sub(_date_of, text)
-        text = _MASS_MENTION.sub(_FULLWIDTH_AT, text)
+    text = _without_masks(visible(text))
+    known: dict[int, str] = {}
+
+    def shown(match: re.Match[str]) -> str:
+        if match["mention"] is None:
+            return _shown_token(match)
+        number = int(match["id"])
+        if number not in known:
+            known[number] = _shown_name((names or {}).get(number))
+        if match["mention"] == "#":
+            return f"#{known[number] or 'a-channel'}"
+        return _FULLWIDTH_AT + (known[number] or "someone")
+
+    # Once: what a name or a date puts in is text like any other afterwards and is never looked up again.
+    text = _TOKEN.sub(shown, text)
+    text = _MASS_MENTION.sub(_FULLWIDTH_AT, text)
     for opening, disarmed in _OPENINGS:
         text = text.replace(opening, disarmed)
     return text
 
 
-def _unmasked(match: re.Match[str]) -> str:
-    label, target = match[1].strip(), match[2].strip()
+def _without_masks(text: str) -> str:
+    """Return ``text`` with each ``[label](target)`` as ``label → target``; the inner one first, each once."""
+    if "](" not in text:
+        return text
+    parts: list[str] = []
+    opened: list[int] = []
+    place = 0
+    while (found := _BRACKET.search(text, place)) is not None:
+        parts.append(text[place : found.start()])
+        place = found.end()
+        if found[0] == "[":
+            opened.append(len(parts))
+        elif found[0].startswith("]"):
+            start = opened.pop() if opened else None
+            target = _TARGET.match(text, found.start() + 1) if found[0] == "](" else None
+            if start is not None and target is not None:
+                _unmask(parts, start, target[1])
+                place = target.end()
+                continue
+            place = found.start() + 1
+        parts.append(text[found.start() : place])
+    parts.append(text[place:])
+    return "".join(parts)
+
+
+def _unmask(parts: list[str], start: int, target: str) -> None:
+    """Take the bracket at ``start`` away and add the target to the label behind it, without copying the label."""
+    parts[start] = ""
+    alone = len(parts) == start + 2
+    label = parts[-1].strip() if alone else "…"
+    if alone:
+        parts[-1] = label
     if not target:
-        return f"{label} ()" if label else "()"
-    return target if label in ("", target) else f"{label} → {target}"
+        parts.append(" ()" if label else "()")
+    elif label in ("", target):
+        parts[-1] = target
+    else:
+        parts.append(f" → {target}")
 
 
-def _mention_name(match: re.Match[str], known: Mapping[int, str]) -> str:
-    name = known.get(int(match[2]))
-    if match[1] == "#":
-        return "#" + (" ".join(visible(name).split()) if name else "a-channel")
-    shown = " ".join(visible(name).split()).replace("<", "‹").replace("@", _FULLWIDTH_AT) if name else "someone"
-    return _FULLWIDTH_AT + shown
+def _shown_token(match: re.Match[str]) -> str:
+    if match["emoji"] is not None:
+        return f":{match['emoji']}:"
+    return f"/{match['command']}" if match["command"] is not None else _date_of(match["time"])
 
 
-def _date_of(match: re.Match[str]) -> str:
+def _shown_name(name: str | None) -> str:
+    """Return a name of Discord's own things as it may stand in a text: whatever it is of, no mention begins in it."""
+    shown = " ".join(visible(name[:_NAME_CHARACTERS]).split()) if name else ""
+    return shown.replace("<", "‹").replace("@", _FULLWIDTH_AT)
+
+
+def _date_of(seconds: str) -> str:
     try:
-        moment = dt.datetime.fromtimestamp(int(match[1]), dt.UTC)
+        moment = dt.datetime.fromtimestamp(int(seconds), dt.UTC)
     except (OverflowError, ValueError, OSError):
         return "an impossible date"
     return f"{moment:%Y-%m-%d %H:%M} UTC"
@@ -182,9 +230,12 @@ def markdown(text: str) -> str:
 
 def _without_tail(url: str) -> str:
     """Cut the punctuation that belongs to the sentence; a bracket stays where it closes one of the link's own."""
-    while url and url[-1] in _URL_TAIL and not (url[-1] == ")" and url.count("(") >= url.count(")")):
-        url = url[:-1]
-    return url
+    unopened = url.count(")") - url.count("(")
+    end = len(url)
+    while end and url[end - 1] in _URL_TAIL and not (url[end - 1] == ")" and unopened <= 0):
+        end -= 1
+        unopened -= url[end] == ")"
+    return url[:end]
 
 
 def _escape(text: str) -> str:

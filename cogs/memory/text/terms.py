@@ -20,11 +20,30 @@ _COMMON = (
     "s t d ll m re ve"
 )
 MAX_TERMS = 64
+FOLDS_KEPT = 20_000
+
+
+class _Folds(dict[int, str]):
+    """Maps a character to what is left of it without accents and compatibility forms; bounded.
+
+    Character by character, because normalising a text with a long run of combining marks takes quadratic time.
+    """
+
+    def __missing__(self, character: int) -> str:
+        decomposed = unicodedata.normalize("NFKD", chr(character))
+        folded = "".join(c for c in decomposed if not unicodedata.combining(c))
+        if len(self) >= FOLDS_KEPT:
+            self.clear()
+        self[character] = folded
+        return folded
+
+
+_FOLDS = _Folds()
 
 
 def _folded(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+    text = text.casefold()
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_FOLDS))
 
 
 def _stem(word: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,9 @@ from cogs.memory.records import (
     Status,
     StoredMessage,
 )
-from cogs.memory.text.excerpts import excerpt, excerpt_markdown
-from cogs.memory.text.presentation import empty_sentence, hit_view, reach_phrase, result_pages
+from cogs.memory.text import presentation
+from cogs.memory.text.excerpts import Span, excerpt, excerpt_markdown
+from cogs.memory.text.presentation import HitViews, empty_sentence, hit_view, reach_phrase, result_pages
 from cogs.memory.text.sanitize import defused, markdown, visible
 from cogs.memory.text.status_lines import person_lines, profile_lines, status_lines
 
@@ -75,6 +77,42 @@ def test_pages_hold_five_and_number_on() -> None:
     assert [len(page.hits) for page in pages] == [5, 5, 2]
     assert [hit.number for page in pages for hit in page.hits] == list(range(1, 13))
     assert pages[1].footer == "page 2 of 3 · profile cpu · ranked by small-ce"
+
+
+def test_a_page_turn_renders_only_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def watched(text: str, *more: Any, **named: Any) -> tuple[Span, ...]:
+        looked.append(text)
+        return excerpt(text, *more, **named)
+
+    monkeypatch.setattr(presentation, "excerpt", watched)
+    hits = tuple(Hit(message(f"message {number}", id=number), 0.5, 0.5) for number in range(12))
+    rendered = HitViews("message")
+    first = result_pages(result(*hits), "message", NOW, rendered=rendered)
+    assert len(looked) == 12
+    looked.clear()
+    again = result_pages(result(*hits[1:]), "message", NOW, rendered=rendered)
+    assert looked == []
+    assert [hit.number for page in again for hit in page.hits] == list(range(1, 12))
+    assert again[0].hits[0].excerpt == first[0].hits[1].excerpt
+    edited = replace(hits[3], message=message("another text", id=3))
+    pages = result_pages(result(*hits[:3], edited, *hits[4:]), "message", NOW, rendered=rendered)
+    assert "another text" in pages[0].fields[3][1]
+    assert looked == ["message 0", "another text"]
+    looked.clear()
+    result_pages(result(*hits), "message", NOW, rendered=rendered, names={7: "garden"})
+    assert len(looked) == 12, "a name of a channel that the reader may no longer see is gone"
+
+
+def test_names_are_put_in_once_and_begin_no_mention() -> None:
+    names = {7: "<#7>", 8: "[rules](https://evil.example)", 9: "<t:0>", 10: "@everyone"}
+    assert defused("in <#7>", names) == "in #‹#7>"
+    assert defused("<#7>" * 3, names) == "#‹#7>" * 3
+    assert "](" not in defused("see <#8>", names)
+    assert defused("<#9>", names) == "#‹t:0>"
+    assert defused("<@10>", names) == "＠＠everyone"
+    assert len(defused("<#7>" * 10, {7: "x" * 5000})) < 1100
 
 
 def test_an_empty_result_says_how_far_the_memory_reaches() -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _THOUGHT: Final = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-_TAG: Final = re.compile(r"<\s*(/?)\s*(contribution|evidence)\s*/?\s*>", re.IGNORECASE)
+_TAG: Final = re.compile(r"<\s*+(/?)\s*+(contribution|evidence)\s*+/?\s*+>", re.IGNORECASE)
 # What a cut at the token limit leaves of a tag.
-_TORN_TAG: Final = re.compile(r"<\s*/?\s*[a-z]*\Z", re.IGNORECASE)
+_TORN_TAG: Final = re.compile(r"<\s*+/?\s*+[a-z]*+\Z", re.IGNORECASE)
 _VERDICT: Final = re.compile(r"\A[\s\"'`*_.:\-]*(yes|no)\b", re.IGNORECASE)
 
 
