@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from cogs.lab.datasets.conversations import ChatTurn, Conversation, Question, write_folder
 from cogs.lab.datasets.generate_chats import generate_chats
+from cogs.lab.datasets.generate_phrases import phrase_chats
 from cogs.memory.errors import BadRequest
 
 Part = Literal["train", "dev"]
@@ -220,11 +221,17 @@ def followed_up(conversations: Iterable[Conversation]) -> Iterator[Conversation]
         yield replace(conversation, questions=tuple(asked))
 
 
+def answered(conversation: Conversation) -> Conversation:
+    """Return the conversation without the questions that nobody answered."""
+    return replace(conversation, questions=tuple(question for question in conversation.questions if question.positives))
+
+
 def convert(root: Path, destination: Path) -> dict[str, tuple[int, int]]:
     """Convert every source found under ``root`` to ``destination/NAME-PART``; return turns and questions of each.
 
-    Beside them come three development sets: ``chat-dev`` (generated group chats), ``chat-followup-dev`` (its questions
-    asked as people go on from a turn) and ``friendsqa-long-dev`` (scenes joined to channels of a server's length).
+    Beside them come development sets: ``chat-dev`` (generated group chats), ``chat-followup-dev`` (its questions asked
+    as people go on from a turn), ``friendsqa-long-dev`` (scenes joined to channels of a server's length) and
+    ``multichat-dev`` (group chats in thirteen languages, a question's category being its language).
 
     Raises:
         BadRequest: no source is there.
@@ -240,6 +247,9 @@ def convert(root: Path, destination: Path) -> dict[str, tuple[int, int]]:
     chats = list(generate_chats(40, "dev", 1))
     counts["chat-dev"] = write_folder(destination / "chat-dev", chats)
     counts["chat-followup-dev"] = write_folder(destination / "chat-followup-dev", followed_up(chats))
+    counts["multichat-dev"] = write_folder(
+        destination / "multichat-dev", (answered(told.conversation) for told in phrase_chats(2, "dev"))
+    )
     if "friendsqa" in found:
         long = joined(friendsqa(root, "dev"))
         counts["friendsqa-long-dev"] = write_folder(destination / "friendsqa-long-dev", long)
