@@ -1,121 +1,127 @@
-"""What a person typed into the options of a command → what it means within their scope. Pure but for the service."""
+"""The options of a command: declared once, as the fields of a dataclass, for Discord, the console and the shell.
+
+A command is a frozen dataclass whose fields are made by :func:`option`. The doors build their parameters from
+:func:`options_of` and hand what was typed to :func:`read_options`, which checks it. Adding an option is adding a field
+(and what it means to the function that carries the command out).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
+import dataclasses
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
-from cogs.memory.access.permissions import GuildSnapshot, MemberView
 from cogs.memory.errors import BadRequest
-from cogs.memory.recall.dates import parse_when
-from cogs.memory.records import ChannelInfo, Scope
-from cogs.memory.service import MemoryService
 
-if TYPE_CHECKING:
-    from cogs.memory.service import MemoryService
+Command = TypeVar("Command")
+Completion = Literal["channel", "author", "label"]
 
-_ID = re.compile(r"<[@#][!&]?(\d{1,20})>|(\d{15,20})")
-CHOICES = 25
+WORDS_LENGTH = 200
+"""No name, date or label is longer; the query has a limit of its own."""
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
-def id_in(text: str) -> int | None:
-    """Return the id that a text is: ``123456789012345678``, ``<#…>`` or ``<@…>``."""
-    match = _ID.fullmatch(text.strip())
-    return int(match[1] or match[2]) if match else None
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a command, as every door shows it.
+
+    Args:
+        help: What it does, in at most 100 characters (Discord's limit).
+        kind: ``words`` as typed, a ``number`` from ``low`` to ``high``, or one of ``choices``.
+        low: The smallest number.
+        high: The largest number.
+        choices: The words to choose from.
+        complete: What is offered while a person types.
+        repeated: Whether it may be given several times where a door can do that; its value is a tuple.
+        positional: Whether it is what stands without a name: the query.
+        required: Whether Discord's client insists on it; a command says itself what it misses.
+        length: The most characters.
+        default: The value where it is not given.
+    """
+
+    help: str
+    kind: Literal["words", "number", "choice"] = "words"
+    low: int = 0
+    high: int = 0
+    choices: tuple[str, ...] = ()
+    complete: Completion | None = None
+    repeated: bool = False
+    positional: bool = False
+    required: bool = False
+    length: int = WORDS_LENGTH
+    default: Any = None
 
 
-async def visible_channels(service: MemoryService, scope: Scope) -> list[ChannelInfo]:
-    """Return the channels of a scope that the memory knows by name."""
-    found: list[ChannelInfo] = []
-    for guild_id, channel_ids in scope.channels.items():
-        found += [info for info in await service.channels(guild_id) if info.id in channel_ids]
-    return found
+def option(help: str, **rules: Any) -> Any:
+    """Declare a field of a command as an option; ``rules`` are the fields of :class:`Option`."""
+    declared = Option(help, **rules)
+    return dataclasses.field(default=() if declared.repeated else declared.default, metadata={"option": declared})
 
 
-def resolve_channel(text: str, visible: Iterable[ChannelInfo]) -> frozenset[int]:
-    """Return the ids of a channel, given by name, mention or id, and of its threads.
+def options_of(command: type[Any]) -> dict[str, Option]:
+    """Return the options of a command by name, in the order in which they are shown."""
+    return {field.name: field.metadata["option"] for field in dataclasses.fields(command)}
+
+
+def read_options(command: type[Command], given: Mapping[str, object]) -> Command:
+    """Return a command with what was given for its options; an option that is ``None`` was not given.
 
     Raises:
-        BadRequest: there is none among the visible ones; the words do not tell whether there is one elsewhere.
+        BadRequest: a number lies outside of its range, a word is none of the choices, or a text is too long.
     """
-    visible = list(visible)
-    wanted, name = id_in(text), text.strip().removeprefix("#").casefold()
-    named = {info.id for info in visible if info.id == wanted or info.name.casefold() == name}
-    if not named:
-        raise BadRequest(f"There is no channel “{text.strip()[:80]}” that you can read.")
-    return frozenset(named | {info.id for info in visible if info.kind == "thread" and info.parent_id in named})
+    values: dict[str, Any] = {}
+    for name, rules in options_of(command).items():
+        value = given.get(name)
+        if value is None:
+            if not rules.required or rules.default is not None:
+                continue
+            value = ""  # it is missing, and refused like anything else that is no value of its kind
+        if rules.repeated:
+            several = value if isinstance(value, list | tuple) else [value]
+            values[name] = tuple(_read(name, rules, one) for one in several)
+        else:
+            values[name] = _read(name, rules, value)
+    return command(**values)
 
 
-async def resolve_author(service: MemoryService, text: str, scope: Scope) -> frozenset[int]:
-    """Return the ids of an author, given by name, mention or id; people who left are found as well.
+def _read(name: str, rules: Option, value: object) -> str | int:
+    if rules.kind == "number":
+        what = f"The number of {name}" if name.endswith("s") else f"The {name}"
+        return whole_number(what, value, rules.low, rules.high)
+    text = clean(str(value))
+    if rules.kind == "choice":
+        return one_of(name, text, rules.choices)
+    if not rules.positional and len(text) > rules.length:
+        raise BadRequest(f"{name.capitalize()} has {len(text):,} characters; {rules.length:,} are the most.")
+    return text
+
+
+def clean(text: str) -> str:
+    """Return a text on one line, without what cannot be printed."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in text).split())
+
+
+def whole_number(what: str, value: object, low: int, high: int) -> int:
+    """Return a whole number.
 
     Raises:
-        BadRequest: nobody of that name wrote in the scope.
+        BadRequest: it is none, or does not lie between ``low`` and ``high``.
     """
-    wanted = id_in(text)
-    if wanted is not None:
-        return frozenset({wanted})
-    name = text.strip().removeprefix("@")
-    found = await service.authors(scope, name, CHOICES)
-    exact = frozenset(author for author, known in found if known.casefold() == name.casefold())
-    if exact or len(found) == 1:
-        return exact or frozenset({found[0][0]})
-    if found:
-        names = ", ".join(known[:40] for _, known in found[:3])
-        raise BadRequest(f"Several people are called something like “{name[:80]}” ({names}); choose one.")
-    raise BadRequest(f"Nobody called “{name[:80]}” has written anything that you can read.")
+    text = str(value).strip() if not isinstance(value, int) or abs(value) <= 10**9 else ""
+    if not _NUMBER.fullmatch(text) or not low <= int(text) <= high:
+        raise BadRequest(f"{what} must lie between {low:,} and {high:,}.")
+    return int(text)
 
 
-async def read_date(text: str | None, now: dt.datetime) -> dt.datetime | None:
-    """Return the time that an option means, if it was given; off the event loop, because some wordings take long.
+def one_of(name: str, text: str, choices: tuple[str, ...]) -> str:
+    """Return a choice as it is spelt among the choices.
 
     Raises:
-        BadRequest: it is no date.
+        BadRequest: it is none of them.
     """
-    return None if text is None else await asyncio.to_thread(parse_when, text, now)
-
-
-def check_range(after: dt.datetime | None, before: dt.datetime | None) -> None:
-    """Refuse a range of time that holds nothing.
-
-    Raises:
-        BadRequest: ``after`` is not before ``before``.
-    """
-    if after is not None and before is not None and after >= before:
-        raise BadRequest("Nothing lies between these dates: “after” must be earlier than “before”.")
-
-
-def member_named(snapshot: GuildSnapshot, wanted: str) -> MemberView:
-    """Return a member by id or name.
-
-    Raises:
-        BadRequest: nobody is called that.
-    """
-    for member in snapshot.members:
-        if wanted in (str(member.id), member.name) or wanted.casefold() == member.name.casefold():
-            return member
-    raise BadRequest(f"There is no member {wanted!r}; choose one of {', '.join(m.name for m in snapshot.members)}.")
-
-
-def _named(channels: list[ChannelInfo], scope: Scope, wanted: tuple[str, ...]) -> frozenset[int]:
-    found = set()
-    for name in wanted:
-        key = name.lstrip("#").casefold()
-        matches = {c.id for c in channels if key in (str(c.id), c.name.casefold())} & scope.channel_ids
-        if not matches:
-            # One that the reader cannot see is answered as if it did not exist.
-            raise BadRequest(f"There is no channel {name!r}.")
-        found |= matches
-    return frozenset(found)
-
-
-async def _authors(service: MemoryService, scope: Scope, wanted: str) -> frozenset[int]:
-    people = await service.authors(scope, "" if wanted.isdigit() else wanted, 200)
-    exact = {i for i, name in people if wanted in (str(i), name) or name.casefold() == wanted.casefold()}
-    found = exact or {i for i, _ in people if not wanted.isdigit()}
-    if not found:
-        raise BadRequest(f"Nobody called {wanted!r} is remembered here.")
-    return frozenset(found)
+    for choice in choices:
+        if text.casefold() == choice.casefold():
+            return choice
+    raise BadRequest(f"{name.capitalize()} takes {', '.join(choices[:-1])} or {choices[-1]}.")

@@ -1,4 +1,4 @@
-"""Discord only: views that only their owner may press: confirmations and the stop of a reply."""
+"""Discord only: private answers, and views that only their owner may press: confirmations, the stop of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import discord
+
+from cogs.commands.asker import Erasure
+from cogs.memory.text.presentation import MESSAGE
+from cogs.memory.text.sanitize import markdown
 
 if TYPE_CHECKING:
     from cogs.app.client import MnemeBot
@@ -38,11 +42,11 @@ class OwnView(discord.ui.View):
 
 
 class Confirm(OwnView):
-    """Asks before something is erased; what happens then is ``action``, which returns the sentence to show."""
+    """Asks before something is erased."""
 
-    def __init__(self, asker_id: int, label: str, action: Callable[[Interaction], Awaitable[str]]) -> None:
+    def __init__(self, asker_id: int, label: str, erase: Callable[[], Awaitable[str]]) -> None:
         super().__init__(asker_id, timeout=300.0)
-        self._action = action
+        self._erase = erase
         self.confirm.label = label
 
     @discord.ui.button(label="Erase", style=discord.ButtonStyle.danger)
@@ -50,7 +54,7 @@ class Confirm(OwnView):
         """Do it."""
         self.stop()
         await interaction.response.defer()
-        await interaction.edit_original_response(content=await self._action(interaction), view=None)
+        await interaction.edit_original_response(content=markdown(await self._erase()), view=None)
 
     @discord.ui.button(label="Cancel", style=discord.ButtonStyle.secondary)
     async def cancel(self, interaction: Interaction, _: discord.ui.Button[Confirm]) -> None:
@@ -77,3 +81,23 @@ class StopButton(discord.ui.View):
         self._halt()
         self.stop()
         await interaction.response.defer()
+
+
+async def ask_first(interaction: Interaction, erasure: Erasure) -> None:
+    """Answer a deferred command with the question and its buttons; erase at once where there is nothing to ask."""
+    if erasure.question is None:
+        await say(interaction, await erasure.erase())
+        return
+    view = Confirm(interaction.user.id, erasure.button, erasure.erase)
+    await interaction.followup.send(markdown(erasure.question), view=view, ephemeral=True)
+
+
+async def say(interaction: Interaction, text: str) -> None:
+    """Answer a deferred command with plain text, privately, in as many messages as its lines take."""
+    part = ""
+    for line in (markdown(line)[: MESSAGE - 1] for line in text.split("\n")):
+        if part and len(part) + len(line) + 1 > MESSAGE:
+            await interaction.followup.send(part, ephemeral=True)
+            part = ""
+        part += ("\n" if part else "") + line
+    await interaction.followup.send(part, ephemeral=True)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import discord
 
+from cogs.commands.recall import RecallAnswer, still_readable
 from cogs.extensions.buttons import Interaction, OwnView
-from cogs.memory.records import RecallResult, Scope
-from cogs.memory.text.presentation import HitViews, PageView, result_pages
-
-if TYPE_CHECKING:
-    pass
+from cogs.extensions.parameters import reader
+from cogs.memory.records import Scope
+from cogs.memory.text.presentation import HitViews, PageView
 
 log = logging.getLogger(__name__)
 COLOUR = discord.Colour(0x5865F2)
@@ -31,18 +28,17 @@ def page_embed(page: PageView) -> discord.Embed:
 class ResultPages(OwnView):
     """The pages of a recall. Every turn of a page asks again what the reader may read and what is still remembered."""
 
-    def __init__(self, result: RecallResult, query: str, asker_id: int) -> None:
+    def __init__(self, answer: RecallAnswer, asker_id: int) -> None:
         super().__init__(asker_id)
-        self._result = result
-        self._query = query
-        self._rendered = HitViews(query)
+        self._answer = answer
+        self._rendered = HitViews(answer.query)
         self._page = 0
         self._pages = 1
         self._last: Interaction | None = None
 
     async def first(self, interaction: Interaction) -> None:
         """Show the first page as the answer to a deferred command."""
-        embed = await self._render(interaction, self._result)
+        embed = await self._render(interaction)
         if self._pages > 1:
             await interaction.followup.send(embed=embed, view=self, ephemeral=True)
             bot = interaction.client
@@ -52,15 +48,14 @@ class ResultPages(OwnView):
         else:
             await interaction.followup.send(embed=embed, ephemeral=True)
 
-    async def _render(self, interaction: Interaction, result: RecallResult) -> discord.Embed:
+    async def _render(self, interaction: Interaction) -> discord.Embed:
         shown: dict[int, set[int]] = {}
-        for hit in result.hits:
+        for hit in self._answer.result.hits:
             shown.setdefault(hit.message.guild_id, set()).add(hit.message.channel_id)
         names = interaction.client.readers.names(Scope({g: frozenset(ids) for g, ids in shown.items()}))
         self._last = interaction
-        now = discord.utils.utcnow()
         # Fifty long messages take their time, and the event loop has heartbeats to send.
-        pages = await asyncio.to_thread(result_pages, result, self._query, now, names=names, rendered=self._rendered)
+        pages = await asyncio.to_thread(self._answer.pages, names, self._rendered)
         self._pages = len(pages)
         self._page = min(max(self._page, 0), self._pages - 1)
         self.previous.disabled = self._page == 0
@@ -84,8 +79,8 @@ class ResultPages(OwnView):
     async def _turn(self, interaction: Interaction, step: int) -> None:
         await interaction.response.defer()
         self._page += step
-        self._result = await still_readable(interaction, self._result)
-        await interaction.edit_original_response(embed=await self._render(interaction, self._result), view=self)
+        self._answer = await still_readable(interaction.client.service, await reader(interaction), self._answer)
+        await interaction.edit_original_response(embed=await self._render(interaction), view=self)
 
     @discord.ui.button(label="Previous", style=discord.ButtonStyle.secondary)
     async def previous(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:
@@ -96,18 +91,3 @@ class ResultPages(OwnView):
     async def following(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:
         """Turn on."""
         await self._turn(interaction, 1)
-
-
-async def still_readable(interaction: Interaction, result: RecallResult) -> RecallResult:
-    """Return a result with only those hits that exist and that the person may read now, as they are now."""
-    bot = interaction.client
-    scope = await bot.readers.reader(interaction.user, interaction.channel_id)
-    wanted = [hit.message.id for hit in result.hits]
-    found = {message.id: message for message in await bot.service.messages(wanted, scope)}
-    hits = []
-    for hit in result.hits:
-        message = found.get(hit.message.id)
-        if message is not None:
-            same = message.content == hit.message.content
-            hits.append(replace(hit, message=message, evidence=hit.evidence if same else None))
-    return replace(result, hits=tuple(hits), reach=await bot.service.reach(scope))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cogs.commands.options import read_options
+from cogs.commands.recall import RecallCommand
+from cogs.shell.parameters import option_parameters
 from cogs.shell.startup import JsonFlag, errors, prepared, run_async
 from config.settings import PROJECT_DIR, Settings
 
@@ -98,23 +101,18 @@ async def _import(settings: Settings, files: list[Path], as_json: bool) -> int:
     return 0
 
 
+@option_parameters(RecallCommand)
 def recall(
-    query: Annotated[str, typer.Argument(help="What to look for.")],
     guild: Annotated[int | None, typer.Option(help="The server's id; needed where several are remembered.")] = None,
-    channel: Annotated[list[str] | None, typer.Option(help="A channel's name or id; may be repeated.")] = None,
     as_user: Annotated[str | None, typer.Option(help="Search as this member, by name or id.")] = None,
-    author: Annotated[str | None, typer.Option(help="Only what this person wrote.")] = None,
-    before: Annotated[str | None, typer.Option(help='Only older: "2026-03-01", "last tuesday".')] = None,
-    after: Annotated[str | None, typer.Option(help="Only newer.")] = None,
-    limit: Annotated[int, typer.Option(help="How many hits, 1 to 50.")] = 10,
     as_json: JsonFlag = False,
+    **options: Any,
 ) -> int:
     """Search the memory. Without --as-user you search as the operator: every channel."""
-    settings = prepared()
-    from cogs.shell.recall import RecallOptions, recall_command
+    command = read_options(RecallCommand, options)
+    from cogs.shell.recall import recall_command
 
-    options = RecallOptions(query, guild, tuple(channel or ()), as_user, author, before, after, limit, as_json)
-    return run_async(recall_command(settings, options))
+    return run_async(recall_command(prepared(), command, guild, as_user, as_json))
 
 
 def profiles(as_json: JsonFlag = False) -> int:

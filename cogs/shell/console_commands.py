@@ -5,29 +5,43 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 from cogs.chat.service import ChatService
-from cogs.commands.options import check_range, read_date, resolve_author, resolve_channel, visible_channels
-from cogs.memory.access.permissions import GuildSnapshot, MemberView, audience_scope, direct_scope, reader_scope
+from cogs.commands import administration, own_words
+from cogs.commands.administration import ForgetCommand, LabelCommand, RetentionCommand
+from cogs.commands.asker import Asker, managed_guild, may_manage
+from cogs.commands.lookups import member_named, one_channel, visible_channels
+from cogs.commands.options import options_of, read_options
+from cogs.commands.own_words import OwnWords
+from cogs.commands.recall import RecallAnswer, RecallCommand, recall, similar
+from cogs.memory.access.permissions import GuildSnapshot, audience_scope, direct_scope, reader_scope
 from cogs.memory.errors import BadRequest
-from cogs.memory.records import Filters, Has, IncomingMessage, RecallRequest, RecallResult, Scope
+from cogs.memory.records import IncomingMessage, Scope
 from cogs.memory.service import MemoryService
-from cogs.memory.text import presentation, status_lines
 
-ADMINISTRATOR, MANAGE_GUILD = 1 << 3, 1 << 5
+Command = TypeVar("Command")
 DISCORD_EPOCH_MS = 1_420_070_400_000
-OPTIONS = ("query", "channel", "author", "before", "after", "has", "label", "limit", "where", "name", "description")
-_OPTION = re.compile(rf"(?:^|(?<=\s))({'|'.join((*OPTIONS, 'message', 'days'))}):")
-REFUSAL = "Only people who may manage this server can do that."
-HELP = """\
-/recall QUERY [channel:] [author:] [before:] [after:] [has:] [label:] [limit:]   find what was said
+LINE_CHARACTERS = 4_000
+"""What Discord lets a member write in one message, and a little more than a line can need."""
+MEMORY_USAGE = (
+    "Say /memory status, profile list, profile use NAME, channels list, retention DAYS, forget … or labels …."
+)
+
+
+def help_text() -> str:
+    """Return what ``/help`` prints; the options of ``/recall`` are those that it has."""
+    options = " ".join(f"[{name}:]" for name, rules in options_of(RecallCommand).items() if not rules.positional)
+    return f"""\
+/recall QUERY {options}
+                      find what was said
 /similar N            what says something like hit N of the last result
 /as NAME              speak as another member          /members   who is there
 /in CHANNEL           go to a channel, /in dm for a direct message
 /memory status · profile list · profile use NAME · channels list|include|exclude NAME · retention DAYS
         forget channel:|author:|message: · labels list|add|remove            (for those who manage the server)
-/privacy show · opt-out · opt-in · export · forget-me
+/privacy show · opt-out · opt-in · export · forget-me [where:here|everywhere]
 /quit                 or the end of the input
 Anything else is said in the channel, and Mneme answers."""
 
@@ -41,7 +55,7 @@ class ConsoleCommands:
         self._snapshot = snapshot
         self._member = snapshot.members[0]
         self._channel_id: int | None = None
-        self._last: RecallResult | None = None
+        self._last: RecallAnswer | None = None
         self._last_id = 0
         self._enter_first_channel()
 
@@ -84,13 +98,13 @@ class ConsoleCommands:
     def _is_operator(self) -> bool:
         return self._member.id == 0
 
-    def _require_admin(self) -> None:
+    def _asker(self) -> Asker:
+        """Return the person of the terminal as the commands know them."""
         bits = 0
         for role in (self._snapshot.id, *self._member.role_ids):
             bits |= self._snapshot.role_bits.get(role, 0)
-        allowed = bits & (ADMINISTRATOR | MANAGE_GUILD) or self._member.id in (0, self._snapshot.owner_id)
-        if not allowed:
-            raise BadRequest(REFUSAL)
+        manages = self._is_operator() or self._member.id == self._snapshot.owner_id or may_manage(bits)
+        return Asker(self._member.id, dt.datetime.now(dt.UTC), self._readable(), self._snapshot.id, manages)
 
     # -- dispatch ------------------------------------------------------------------------------------------
 
@@ -100,6 +114,8 @@ class ConsoleCommands:
         Raises:
             MnemeError: what was typed cannot be done; the sentence says why.
         """
+        if len(line) > LINE_CHARACTERS:
+            raise BadRequest(f"The line has {len(line):,} characters; shorten it to {LINE_CHARACTERS:,} or fewer.")
         if not line.startswith("/"):
             async for text in self._say(line):
                 yield text
@@ -120,7 +136,7 @@ class ConsoleCommands:
         yield await actions[name](rest.strip())
 
     async def _help(self, _: str) -> str:
-        return HELP
+        return help_text()
 
     async def _members(self, _: str) -> str:
         roles = {role.id: role.name for role in self._snapshot.roles}
@@ -130,7 +146,7 @@ class ConsoleCommands:
         )
 
     async def _as(self, wanted: str) -> str:
-        member = self._named_member(wanted)
+        member = member_named(self._snapshot, wanted)
         self._member = member
         if self._channel_id not in self._readable().channel_ids:
             self._enter_first_channel()
@@ -139,48 +155,30 @@ class ConsoleCommands:
             f"You are {member.name} in {self._place()} and can read {', '.join(f'#{n}' for n in names) or 'nothing'}."
         )
 
-    def _named_member(self, wanted: str) -> MemberView:
-        for member in self._snapshot.members:
-            if wanted in (str(member.id), member.name) or wanted.casefold() == member.name.casefold():
-                return member
-        names = ", ".join(member.name for member in self._snapshot.members)
-        raise BadRequest(f"There is no member “{wanted[:40]}”; choose one of {names}.")
-
     async def _in(self, wanted: str) -> str:
         if wanted.casefold() in ("dm", "direct"):
             self._channel_id = None
         else:
-            visible = await visible_channels(self._service, self._readable())
-            found = resolve_channel(wanted, visible)
-            self._channel_id = next(c.id for c in visible if c.id in found)
+            self._channel_id = one_channel(wanted, await visible_channels(self._service, self._readable())).id
         return f"You are in {self._place()}."
 
     # -- asking --------------------------------------------------------------------------------------------
 
     async def _recall(self, text: str) -> str:
-        query, options = parse_options(text)
-        now = dt.datetime.now(dt.UTC)
-        scope = self._readable()
-        after, before = await read_date(options.get("after"), now), await read_date(options.get("before"), now)
-        check_range(after, before)
-        authors = await resolve_author(self._service, options["author"], scope) if "author" in options else None
-        if "channel" in options:
-            scope = scope.narrowed(resolve_channel(options["channel"], await visible_channels(self._service, scope)))
-        filters = Filters(authors, after, before, _has(options.get("has")), options.get("label"))
-        request = RecallRequest(query, scope, filters, _limit(options.get("limit", "10")), asked_at=now)
-        self._last = await self._service.recall(request)
-        return presentation.as_text(self._last, query, now)
+        self._last = await recall(self._service, self._asker(), read_line(RecallCommand, text))
+        return self._last.as_text()
 
     async def _similar(self, text: str) -> str:
-        hits = () if self._last is None else self._last.hits
-        if not text.isdigit() or not 1 <= int(text) <= len(hits):
+        hits = () if self._last is None else self._last.result.hits
+        numbers = [str(number) for number in range(1, len(hits) + 1)]
+        if text not in numbers:
             raise BadRequest(
                 f"Name a hit of the last result: /similar 1 to /similar {len(hits)}."
                 if hits
                 else "Search first: /similar N looks for what is like hit N."
             )
-        self._last = await self._service.similar(hits[int(text) - 1].message.id, self._readable())
-        return presentation.as_text(self._last)
+        self._last = await similar(self._service, self._asker(), hits[numbers.index(text)].message.id)
+        return self._last.as_text()
 
     async def _say(self, text: str) -> AsyncIterator[str]:
         """Remember a message as Discord's would be, and answer it for everybody who can see the channel."""
@@ -210,144 +208,100 @@ class ConsoleCommands:
     # -- looking after the memory --------------------------------------------------------------------------
 
     async def _memory(self, text: str) -> str:
-        self._require_admin()
-        words = text.split()
-        area, action = [*words, "", ""][:2]
-        rest = " ".join(words[2:])
-        service, guild_id = self._service, self._snapshot.id
+        service, asker = self._service, self._asker()
+        managed_guild(asker)
+        area, _, rest = text.partition(" ")
+        action, _, named = rest.strip().partition(" ")
         if area == "status":
-            return "\n".join(status_lines.status_lines(await service.status(guild_id)))
-        if area == "retention" and action.isdigit() and int(action) <= 3650:
-            gone = await service.set_retention(guild_id, int(action) or None)
-            kept = f"for {action} days" if int(action) else "as long as they exist"
-            return f"Messages are kept {kept}. {gone or 0:,} were erased."
+            return await administration.status(service, asker)
         if area == "profile" and action == "list":
-            return "\n".join(status_lines.profile_lines(service.profiles()))
+            return await administration.profiles(service, asker)
         if area == "profile" and action == "use":
-            await service.use_profile(_value(rest, "name"), _show_progress)
-            return f"The profile {_value(rest, 'name')} is in use now."
-        if area == "channels":
-            return await self._channels(action, _value(rest, "channel"))
-        if area == "labels":
-            return await self._labels(action, rest)
+            return await administration.use_profile(service, asker, _value(named, "name"), _show_progress)
+        if area == "retention":
+            return await administration.retention(service, asker, read_line(RetentionCommand, rest, first="days"))
         if area == "forget":
-            return await self._forget(text.partition(" ")[2])
+            return await (await administration.forget(service, asker, read_line(ForgetCommand, rest))).erase()
+        if area == "channels":
+            return await self._channels(asker, action, _value(named, "channel"))
+        if area == "labels":
+            return await self._labels(asker, action, named)
         if area == "backfill":
             raise BadRequest("There is no Discord to read from here; `python bot.py import FILE…` brings in the past.")
-        raise BadRequest(
-            "Say /memory status, profile list, profile use NAME, channels list, retention DAYS, forget … or labels …."
-        )
+        raise BadRequest(MEMORY_USAGE)
 
-    async def _channels(self, action: str, name: str) -> str:
-        visible = await visible_channels(self._service, self._readable())
+    async def _channels(self, asker: Asker, action: str, name: str) -> str:
         if action == "list":
-            lines = []
-            for info in visible:
-                kept = await self._service.is_remembered(info.guild_id, info.id)
-                lines.append(f"{'●' if kept else '○'} #{info.name}{'' if kept else ' (not remembered)'}")
-            return "\n".join(lines)
-        if action not in ("include", "exclude"):
-            raise BadRequest("Say /memory channels list, include NAME or exclude NAME.")
-        found = resolve_channel(name, visible)
-        channel = next(c for c in visible if c.id in found)
-        await self._service.set_channel_included(self._snapshot.id, channel.id, action == "include")
+            return await administration.channels(self._service, asker)
         if action == "include":
-            return f"#{channel.name} is remembered from now on."
-        return f"#{channel.name} is no longer remembered, and what was is erased."
+            return (await administration.include_channel(self._service, asker, name))[1]
+        if action == "exclude":
+            return await administration.exclude_channel(self._service, asker, name)
+        raise BadRequest("Say /memory channels list, include NAME or exclude NAME.")
 
-    async def _labels(self, action: str, rest: str) -> str:
-        guild_id = self._snapshot.id
+    async def _labels(self, asker: Asker, action: str, rest: str) -> str:
         if action == "list":
-            found = await self._service.labels(guild_id)
-            return "\n".join(f"{label.name}: {label.description}" for label in found) or (
-                "There are no labels. /memory labels add name:… description:… makes one."
-            )
-        _, options = parse_options(rest)
-        if action == "add" and {"name", "description"} <= set(options):
-            await self._service.set_label(guild_id, options["name"], options["description"])
-            return f"Messages are sorted under {options['name']} from now on."
+            return await administration.labels(self._service, asker)
+        if action == "add":
+            return await administration.add_label(self._service, asker, read_line(LabelCommand, rest))
         if action == "remove":
-            name = options.get("name", rest)
-            removed = await self._service.remove_label(guild_id, name)
-            return f"{name} is {'gone' if removed else 'not a label here'}."
+            return await administration.remove_label(self._service, asker, read_line(LabelCommand, rest, first="name"))
         raise BadRequest("Say /memory labels list, add name:… description:…, or remove name:….")
-
-    async def _forget(self, text: str) -> str:
-        _, options = parse_options(text)
-        if len(options) != 1:
-            raise BadRequest("Name one of channel:, author: and message:.")
-        ((kind, value),) = options.items()
-        guild_id = self._snapshot.id
-        if kind == "channel":
-            visible = await visible_channels(self._service, self._readable())
-            found = resolve_channel(value, visible)
-            channel = next(c for c in visible if c.id in found)
-            return _erased(await self._service.forget_channel(guild_id, channel.id, keep_record=True))
-        if kind == "author":
-            people = await resolve_author(self._service, value, self._readable())
-            return _erased(sum([await self._service.forget_person(person, guild_id) for person in people]))
-        if kind == "message" and value.isdigit():
-            return _erased(await self._service.forget_messages(guild_id, [int(value)]))
-        raise BadRequest("Name one of channel:, author: and message:, a message by its id.")
 
     # -- one's own words -----------------------------------------------------------------------------------
 
     async def _privacy(self, text: str) -> str:
-        if self._is_operator():
-            raise BadRequest("The operator wrote nothing here; this takes a server whose members are known.")
+        service, asker = self._service, self._asker()
         action, _, rest = text.partition(" ")
-        guild_id = None if rest.strip() in ("everywhere", "where:everywhere") else self._snapshot.id
-        user = self._member.id
-        if action in ("show", ""):
-            summary = await self._service.stored_about(user, guild_id)
-            return "\n".join(status_lines.person_lines(summary, dt.datetime.now(dt.UTC)))
-        if action == "opt-out":
-            return f"I no longer remember what you write. {_erased(await self._service.opt_out(user, guild_id))}"
-        if action == "opt-in":
-            await self._service.opt_in(user, guild_id)
-            return "I remember what you write from now on."
+        command = read_line(OwnWords, rest, first="where")
+        answers: dict[str, Callable[[MemoryService, Asker, OwnWords], Awaitable[str]]] = {
+            "": own_words.show,
+            "show": own_words.show,
+            "opt-out": own_words.opt_out,
+            "opt-in": own_words.opt_in,
+        }
+        if action in answers:
+            return await answers[action](service, asker, command)
         if action == "export":
-            return json.dumps(await self._service.export_person(user, guild_id), ensure_ascii=False, indent=1)
+            return json.dumps(await own_words.export(service, asker, command), ensure_ascii=False, indent=1)
         if action == "forget-me":
-            return _erased(await self._service.forget_person(user, guild_id))
+            return await (await own_words.forget_me(service, asker, command)).erase()
         raise BadRequest("Say /privacy show, opt-out, opt-in, export or forget-me.")
 
 
-def parse_options(text: str) -> tuple[str, dict[str, str]]:
-    """Return the words and the options of a command: ``where is it author:Ann Lee limit:3``.
+def read_line(command: type[Command], text: str, *, first: str | None = None) -> Command:
+    """Return a command that was typed on one line: ``where is it author:Ann Lee limit:3``.
 
-    An option's value reaches to the next option; quotation marks around it are left out.
+    An option's value reaches to the next option; quotation marks around it are left out. The words before the first
+    option are the command's positional option, or the one named ``first``.
+
+    Raises:
+        BadRequest: an option cannot be understood, was given twice, or there are words that belong to none.
     """
-    found = list(_OPTION.finditer(text))
-    words = text[: found[0].start()] if found else text
-    options: dict[str, str] = {}
+    options = options_of(command)
+    first = first or next((name for name, rules in options.items() if rules.positional), None)
+    found = list(re.finditer(rf"(?:^|(?<=\s))({'|'.join(options)}):", text))
+    given: dict[str, Any] = {}
+    words = (text[: found[0].start()] if found else text).strip()
+    if words and first is None:
+        raise BadRequest(f"Say {', '.join(f'{name}:…' for name in options)}.")
+    if words and first is not None:
+        given[first] = words
     for place, match in enumerate(found):
-        after = found[place + 1].start() if place + 1 < len(found) else len(text)
-        options[match[1]] = text[match.end() : after].strip().strip('"“”')
-    return options.pop("query", words).strip(), options
+        name = match[1]
+        end = found[place + 1].start() if place + 1 < len(found) else len(text)
+        value = text[match.end() : end].strip().strip('"“”')
+        if options[name].repeated:
+            given.setdefault(name, []).append(value)
+        elif name in given:
+            raise BadRequest(f"Say {name} once.")
+        else:
+            given[name] = value
+    return read_options(command, given)
 
 
 def _value(text: str, option: str) -> str:
     return text.removeprefix(f"{option}:").strip()
-
-
-def _limit(text: str) -> int:
-    if not text.isdigit():
-        raise BadRequest("The limit must lie between 1 and 50.")
-    return int(text)
-
-
-def _has(value: str | None) -> Has | None:
-    if value is None:
-        return None
-    for known in ("link", "image", "file", "embed"):
-        if value == known:
-            return known
-    raise BadRequest("has: takes link, image, file or embed.")
-
-
-def _erased(count: int) -> str:
-    return f"Done: {count:,} message{' is' if count == 1 else 's are'} erased."
 
 
 async def _show_progress(step: str, share: float) -> None:

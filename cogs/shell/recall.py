@@ -4,102 +4,76 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cogs.commands.options import _authors, _named, member_named
+from cogs.commands.asker import Asker
+from cogs.commands.lookups import member_named
+from cogs.commands.recall import RecallAnswer, RecallCommand, recall, understand
 from cogs.memory.access.permissions import GuildSnapshot, reader_scope
 from cogs.memory.access.snapshot_files import load_snapshots
 from cogs.memory.errors import BadRequest
-from cogs.memory.recall.dates import parse_when
-from cogs.memory.records import ChannelInfo, Filters, JsonObject, RecallRequest, RecallResult, Scope
-from cogs.memory.service import MemoryService
-from cogs.memory.text import presentation
-from config.settings import Settings
+from cogs.memory.records import ChannelInfo, Scope
+
+if TYPE_CHECKING:
+    from cogs.memory.service import MemoryService
+    from config.settings import Settings
+
+OPERATOR = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RecallOptions:
-    """What was said on the command line."""
+async def recall_command(
+    settings: Settings, command: RecallCommand, guild: int | None, as_user: str | None, as_json: bool
+) -> int:
+    """Search and print; nothing is written, so it works beside a running bot.
 
-    query: str
-    guild: int | None
-    channels: tuple[str, ...]
-    as_user: str | None
-    author: str | None
-    before: str | None
-    after: str | None
-    limit: int
-    as_json: bool
+    Args:
+        settings: The settings, with the folder that is searched.
+        command: What to look for.
+        guild: The server's id; needed where several are remembered.
+        as_user: The member whose rights apply, by name or id; ``None`` for the operator, who reads every channel.
+        as_json: Print one JSON object instead of text.
 
+    Raises:
+        BadRequest: what was asked cannot be understood; nothing was opened where that is clear from the words alone.
+    """
+    now = dt.datetime.now(dt.UTC)
+    understand(command, now)
+    from cogs.memory.service import MemoryService
 
-async def recall_command(settings: Settings, options: RecallOptions) -> int:
-    """Search and print; nothing is written, so it works beside a running bot."""
     service = await MemoryService.open(settings, exclusive=False)
     try:
         await service.start(ingest=False)
-        result = await _recall(service, settings, options)
-        print(json.dumps(as_json(result), ensure_ascii=False) if options.as_json else presentation.as_text(result))
+        answer = await _recall(service, settings, command, guild, as_user, now)
+        print(json.dumps(answer.as_json(), ensure_ascii=False) if as_json else answer.as_text())
     finally:
         await service.close()
     return 0
 
 
-async def _recall(service: MemoryService, settings: Settings, options: RecallOptions) -> RecallResult:
-    guild_id = one_guild(options.guild, await service.guild_ids())
+async def _recall(
+    service: MemoryService,
+    settings: Settings,
+    command: RecallCommand,
+    guild: int | None,
+    as_user: str | None,
+    now: dt.datetime,
+) -> RecallAnswer:
+    guild_id = one_guild(guild, await service.guild_ids())
     channels = await service.channels(guild_id)
-    scope = Scope.of(guild_id, [channel.id for channel in channels])
-    if options.as_user is not None:
-        scope = _scope_of_member(load_snapshots(settings.data_dir).get(guild_id), options.as_user, channels)
-    if options.channels:
-        scope = scope.narrowed(_named(channels, scope, options.channels))
-    now = dt.datetime.now(dt.UTC)
-    filters = Filters(
-        author_ids=None if options.author is None else await _authors(service, scope, options.author),
-        after=None if options.after is None else parse_when(options.after, now),
-        before=None if options.before is None else parse_when(options.before, now),
-    )
-    return await service.recall(RecallRequest(options.query, scope, filters, limit=options.limit))
+    asker = Asker(OPERATOR, now, Scope.of(guild_id, [channel.id for channel in channels]), guild_id)
+    if as_user is not None:
+        asker = _member(load_snapshots(settings.data_dir).get(guild_id), as_user, channels, now)
+    return await recall(service, asker, command)
 
 
-def _scope_of_member(snapshot: GuildSnapshot | None, wanted: str, channels: list[ChannelInfo]) -> Scope:
+def _member(snapshot: GuildSnapshot | None, wanted: str, channels: list[ChannelInfo], now: dt.datetime) -> Asker:
     if snapshot is None:
         raise BadRequest(
             "--as-user needs the server's permissions, which only the running bot knows; "
             "for an import, put a guild.json beside the export."
         )
-    return reader_scope(snapshot.with_known(channels), member_named(snapshot, wanted), None)
-
-
-def as_json(result: RecallResult) -> JsonObject:
-    """Return a result as the shell prints it: ids as strings, times ISO 8601."""
-    return {
-        "profile": result.profile,
-        "reranker": result.reranker,
-        "degraded": result.degraded,
-        "reach": {
-            "messages": result.reach.messages,
-            "channels": result.reach.channels,
-            "since": None if result.reach.since is None else result.reach.since.isoformat(),
-        },
-        "seconds": {stage: round(value, 6) for stage, value in result.seconds.items()},
-        "hits": [
-            {
-                "id": str(hit.message.id),
-                "guild_id": str(hit.message.guild_id),
-                "channel_id": str(hit.message.channel_id),
-                "channel": hit.message.channel_name,
-                "author_id": str(hit.message.author_id),
-                "author": hit.message.author_name,
-                "timestamp": hit.message.created_at.isoformat(),
-                "content": hit.message.content,
-                "jump_url": hit.message.jump_url,
-                "fused_score": hit.fused_score,
-                "rerank_score": hit.rerank_score,
-                "evidence": hit.evidence,
-            }
-            for hit in result.hits
-        ],
-    }
+    member = member_named(snapshot, wanted)
+    return Asker(member.id, now, reader_scope(snapshot.with_known(channels), member, None), snapshot.id)
 
 
 def one_guild(wanted: int | None, known: list[int]) -> int:

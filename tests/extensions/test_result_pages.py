@@ -7,15 +7,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from cogs.app.open_pages import OpenPages
+from cogs.commands.recall import RecallAnswer
 from cogs.extensions.result_pages import ResultPages
-from cogs.memory.records import Hit, Reach, RecallResult, StoredMessage
+from cogs.memory.records import Hit, Reach, RecallResult, Scope, StoredMessage
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 
 
-def result() -> RecallResult:
+def answer() -> RecallAnswer:
     hits = tuple(Hit(StoredMessage(i, 1, 2, 3, "Anna", f"Message {i}", NOW, None, None), 0.5) for i in range(1, 30))
-    return RecallResult(hits, Reach(29, 1, NOW), "minimal")
+    return RecallAnswer("anything", RecallResult(hits, Reach(29, 1, NOW), "minimal"), Scope.of(1, [2]), NOW)
 
 
 class Discord:
@@ -42,7 +43,7 @@ class Discord:
 
 async def test_the_oldest_pages_are_closed_where_too_many_are_open() -> None:
     discord = Discord(most=2)
-    pages = [ResultPages(result(), "anything", asker_id=3) for _ in range(3)]
+    pages = [ResultPages(answer(), asker_id=3) for _ in range(3)]
     for each in pages:
         await each.first(cast("Any", discord))
     assert [what["view"] for what in discord.shown] == pages

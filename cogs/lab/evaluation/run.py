@@ -13,7 +13,7 @@ import yaml
 from cogs.lab.datasets.dataset import Dataset, DatasetMessage, DatasetQuery
 from cogs.memory.errors import MnemeError
 from cogs.memory.inference.profiles import load_profiles
-from cogs.memory.recall.pipeline import QUERY_CHARACTERS
+from cogs.memory.recall.limits import QUERY_CHARACTERS
 from cogs.memory.records import ChannelInfo, IncomingMessage, RecallRequest, RecallResult, Scope, Turn
 from cogs.memory.service import MemoryService
 from config.settings import Settings

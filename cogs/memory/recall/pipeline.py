@@ -20,6 +20,7 @@ from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
 from cogs.memory.recall.blending import blended
 from cogs.memory.recall.conversation import conversation_query
 from cogs.memory.recall.latency import Latency
+from cogs.memory.recall.limits import MAX_LIMIT, QUERY_CHARACTERS, checked_query
 from cogs.memory.recall.query import QueryInfo, analyse, asks, repeats
 from cogs.memory.recall.search import DEPTH, SHALLOW, Candidates, find_candidates
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
@@ -27,8 +28,6 @@ from cogs.memory.storage.repository import Repository
 from cogs.memory.text.model_input import body, candidate
 
 log = logging.getLogger(__name__)
-QUERY_CHARACTERS = 1000
-MAX_LIMIT = 50
 AUTHORS_KNOWN = 500
 MANY = 6
 """More questions at once than this are searched less deep, so that they are answered at all."""
@@ -36,20 +35,6 @@ EVIDENCE_HITS = 8
 EVIDENCE_SCORE = 0.5
 EVIDENCE_DEADLINES = 4
 """Writing takes longer than scoring: this many times the profile's deadline for scoring."""
-
-
-def checked_query(text: str) -> str:
-    """Return a query without control characters.
-
-    Raises:
-        BadRequest: nothing is left, or it is longer than :data:`QUERY_CHARACTERS`.
-    """
-    query = " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in text).split())
-    if not query:
-        raise BadRequest("Say what to look for: the query is empty.")
-    if len(query) > QUERY_CHARACTERS:
-        raise BadRequest(f"The query has {len(query):,} characters; shorten it to {QUERY_CHARACTERS:,} or fewer.")
-    return query
 
 
 class Recall:

@@ -19,7 +19,7 @@ EMBED_FIELD_NAME, EMBED_TITLE, MESSAGE = 256, 256, 2000
 
 PER_PAGE = 5
 EXCERPT = 280
-_FIELD = 780
+_FIELD = 760
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,10 @@ class HitView:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """One page of a result: fits one embed. ``notice`` tells of a degraded order, ``footer`` of profile and page."""
+    """One page of a result: fits one embed. ``notice`` tells of a degraded order, ``footer`` of profile and page.
+
+    ``span`` is the sentence that says which time was searched.
+    """
 
     title: str
     hits: tuple[HitView, ...]
@@ -66,6 +69,7 @@ class PageView:
     footer: str
     notice: str | None = None
     empty: str | None = None
+    span: str | None = None
 
     @property
     def title_markdown(self) -> str:
@@ -74,8 +78,8 @@ class PageView:
 
     @property
     def description_markdown(self) -> str:
-        """What stands above the hits: the notice, or the sentence of an empty result."""
-        return "\n".join(fit(part, 500) for part in (self.notice, self.empty) if part)
+        """What stands above the hits: the notice, the time that was searched, the sentence of an empty result."""
+        return "\n".join(fit(part, 500) for part in (self.notice, self.span, self.empty) if part)
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:
@@ -94,6 +98,7 @@ def result_pages(
     names: Mapping[int, str] | None = None,
     per_page: int = PER_PAGE,
     rendered: HitViews | None = None,
+    span: str | None = None,
 ) -> tuple[PageView, ...]:
     """Return the pages of a result, at least one.
 
@@ -104,11 +109,12 @@ def result_pages(
         names: Names of members and roles by id, and of the channels that the reader may see, for mentions.
         per_page: Hits on a page, at most 5, which is what one embed holds whatever the hits contain.
         rendered: The hits of this query that were rendered before, for when a page is turned.
+        span: The sentence that says which time was searched (:func:`span_sentence`).
     """
     title = f"Recall: {one_line(query, 120)}" if query.strip() else "Similar messages"
     if not result.hits:
         empty = empty_sentence(result.reach, now)
-        return (PageView(title, (), 1, 1, _footer(result, 1, 1), degraded_notice(result), empty),)
+        return (PageView(title, (), 1, 1, _footer(result, 1, 1), degraded_notice(result), empty, span),)
     per_page = max(1, min(per_page, PER_PAGE))
     views = (rendered or HitViews(query)).of(result.hits, now, names)
     pages = -(-len(views) // per_page)
@@ -120,6 +126,7 @@ def result_pages(
             pages=pages,
             footer=_footer(result, page + 1, pages),
             notice=degraded_notice(result),
+            span=span,
         )
         for page in range(pages)
     )
@@ -203,14 +210,13 @@ def degraded_notice(result: RecallResult) -> str | None:
     return None if result.degraded is None else "⚠ " + one_line(result.degraded, 300)
 
 
-def as_text(result: RecallResult, query: str = "", now: dt.datetime | None = None) -> str:
-    """Return a whole result as plain text, for a shell."""
-    now = now or dt.datetime.now(dt.UTC)
-    pages = result_pages(result, query, now)
-    lines = [pages[0].notice or "", pages[0].empty or ""]
+def as_text(result: RecallResult, query: str, now: dt.datetime, *, span: str | None = None) -> str:
+    """Return a whole result as plain text, for a terminal."""
+    pages = result_pages(result, query, now, span=span)
+    lines = [pages[0].notice or "", span or "", pages[0].empty or ""]
     for page in pages:
         for hit in page.hits:
-            words = "".join(span.text for span in hit.excerpt).replace("\n", "\n    ")
+            words = "".join(part.text for part in hit.excerpt).replace("\n", "\n    ")
             facts = " · ".join(part for part in (hit.score, hit.badge, hit.jump_url) if part)
             lines += [hit.title, f"    {words}", f"    {facts}"]
     return "\n".join(line for line in [*lines, _footer(result, 1, 1)] if line)
@@ -233,7 +239,7 @@ def empty_sentence(reach: Reach, now: dt.datetime) -> str:
 def reach_phrase(reach: Reach, now: dt.datetime) -> str:
     """Return e.g. ``1,204 messages since 3 May in 4 channels``."""
     since = f" since {day_text(reach.since, now)}" if reach.since is not None else ""
-    return f"{_count(reach.messages, 'message')}{since} in {_count(reach.channels, 'channel')}"
+    return f"{counted(reach.messages, 'message')}{since} in {counted(reach.channels, 'channel')}"
 
 
 # --- times and counts -------------------------------------------------------------------------------------------
@@ -250,8 +256,28 @@ def when_text(moment: dt.datetime, now: dt.datetime) -> str:
     return f"{day_text(moment, now)}, {moment.astimezone(dt.UTC):%H:%M} UTC"
 
 
-def _count(number: int, noun: str) -> str:
+def span_sentence(
+    after: dt.datetime | None, before: dt.datetime | None, now: dt.datetime, zone: dt.tzinfo = dt.UTC
+) -> str | None:
+    """Say which time a search covers, e.g. ``Since Tuesday, 24 November.``; ``None`` where it covers all of it.
+
+    ``after`` is inclusive and ``before`` exclusive; the days are those of ``zone``.
+    """
+    if after is None and before is None:
+        return None
+    since = "" if after is None else f"since {_moment(after, now, zone)}"
+    until = "" if before is None else f"before {_moment(before, now, zone)}"
+    words = " and ".join(part for part in (since, until) if part)
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _moment(moment: dt.datetime, now: dt.datetime, zone: dt.tzinfo) -> str:
+    here = moment.astimezone(zone)
+    year = f" {here.year}" if here.year != now.astimezone(zone).year else ""
+    time = f", {here:%H:%M} {here.tzname()}" if (here.hour, here.minute) != (0, 0) else ""
+    return f"{here:%A}, {here.day} {here:%B}{year}{time}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return e.g. ``1,204 messages``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-# --- status, profiles, people -----------------------------------------------------------------------------------

@@ -6,22 +6,22 @@ import datetime as dt
 from collections.abc import Sequence
 
 from cogs.memory.records import PersonSummary, ProfileReport, Status
-from cogs.memory.text.presentation import _count, day_text
+from cogs.memory.text.presentation import counted, day_text
 from cogs.memory.text.sanitize import one_line
 
 
 def _span_text(seconds: float) -> str:
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size:
-            return _count(int(seconds // size), unit)
-    return _count(int(seconds), "second")
+            return counted(int(seconds // size), unit)
+    return counted(int(seconds), "second")
 
 
 def status_lines(status: Status) -> tuple[str, ...]:
     """Return the state of the memory, a line for each fact, plain."""
     lines = [
-        f"Messages: {status.messages:,} in {_count(status.channels, 'channel')}",
-        f"Queue: {_count(status.queue, 'message')} waiting" if status.queue else "Queue: empty",
+        f"Messages: {status.messages:,} in {counted(status.channels, 'channel')}",
+        f"Queue: {counted(status.queue, 'message')} waiting" if status.queue else "Queue: empty",
         f"Profile: {status.profile} on {status.device}",
         f"Embedder: {status.embedder}",
         f"Reranker: {status.reranker or 'none, results come in fused order'}",
@@ -59,5 +59,5 @@ def person_lines(summary: PersonSummary, now: dt.datetime) -> tuple[str, ...]:
         return ("You have opted out: nothing of yours is stored, and nothing new will be.",)
     if summary.messages == 0 or summary.first is None or summary.last is None:
         return ("Nothing of yours is stored.",)
-    stored = f"{_count(summary.messages, 'message')} of yours in {_count(summary.channels, 'channel')}"
+    stored = f"{counted(summary.messages, 'message')} of yours in {counted(summary.channels, 'channel')}"
     return (f"I remember {stored}, from {day_text(summary.first, now)} to {day_text(summary.last, now)}.",)
