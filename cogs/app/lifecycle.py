@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import discord
 
 from cogs.app.client import MnemeBot, log
-from cogs.memory.inference import heap
+from cogs.memory.inference import allocator
 
 if TYPE_CHECKING:
     from cogs.chat.service import ChatService
@@ -41,7 +41,7 @@ def run(settings: Settings) -> int:
     """
     # Payloads with messages and tokens would be in discord.py's own debugging output.
     logging.getLogger("discord").setLevel(logging.WARNING)
-    heap.bound_arenas()
+    allocator.limit_arenas()
     return asyncio.run(_with_memory(settings))
 
 

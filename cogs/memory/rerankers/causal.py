@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from cogs.memory.inference import heap
+from cogs.memory.inference import allocator
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.base import Document, Reranker, Score, to_probability
 from cogs.memory.rerankers.packed.budget import Budget
@@ -104,7 +104,7 @@ class CausalReranker(Reranker):
         """Free the model."""
         self._scorer.close()
         del self._scorer
-        heap.give_back()
+        allocator.release_freed_memory()
 
 
 def make_scorer(
@@ -121,7 +121,7 @@ def make_scorer(
     if options.dtype == "int8":
         quantize(backbone)
     if next(backbone.parameters()).device.type == "cpu":
-        heap.keep_blocks()
+        allocator.keep_freed_memory()
     if can_pack(backbone):
         attention = spec.options.get("attention")
         if attention not in (None, *STRATEGIES):
