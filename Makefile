@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that share the tests, file by file: one for each core of a small machine.
+WORKERS ?= 2
 
 .PHONY: run test check lock clean
 
@@ -9,7 +11,7 @@ run: $(VENV)/.installed
 	@$(BIN)/python bot.py $(if $(ARGS),$(ARGS),run)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -69,9 +69,9 @@ class Recall:
         started = time.perf_counter()
         now = request.asked_at or dt.datetime.now(dt.UTC)
         wording = conversation_query(query, request.turns)
-        info = await asyncio.to_thread(self._understood, wording, request.scope, now)
-        self._asking += 1
+        self._asking += 1  # before anything is waited for: who waits for a thread is part of the crowd
         try:
+            info = await asyncio.to_thread(self._understood, wording, request.scope, now)
             with self._slot.acquire() as loadout:
                 result = await self._recall_with(loadout, request, info, started)
         finally:

@@ -1,0 +1,50 @@
+"""What all tests share: the small embedder, loaded once for each process, and one thread of it for each process."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported. Two processes with two threads each would wait for each other on two cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from cogs.memory.embedding.service import EmbeddingService
+from cogs.memory.embedding.specs import MINILM, Encoder, Vectors
+from tests.memory.building import SHARED_MODELS
+
+
+class SharedEncoder:
+    """An encoder that several services of one process may use."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._lock = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector for each text, in order."""
+        with self._lock:
+            return self._encoder.encode(texts)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_minilm() -> Iterator[None]:
+    """Verify, read and compile MiniLM once: most tests of the memory start a service, which took most of their time."""
+    load = EmbeddingService._load
+    loaded: dict[int | None, SharedEncoder] = {}
+
+    def load_once(service: EmbeddingService) -> Encoder:
+        options = service.options
+        if service.spec != MINILM or options.models_dir != SHARED_MODELS or options.device != "cpu":
+            return load(service)
+        if options.threads not in loaded:
+            loaded[options.threads] = SharedEncoder(load(service))
+        return loaded[options.threads]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmbeddingService, "_load", load_once)
+        yield
