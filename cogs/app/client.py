@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 from discord.ext import commands
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from cogs.app.errors import Errors
 from cogs.app.open_pages import OpenPages
@@ -88,17 +89,17 @@ class MnemeBot(commands.AutoShardedBot):
         self.start_task(self._register(), "register commands")
 
     async def _register(self) -> None:
-        pause = 1.0
-        while True:
-            try:
-                registered = await self.tree.sync()
-            except (discord.HTTPException, OSError) as error:
+        def note(state: RetryCallState) -> None:
+            if state.outcome is not None and (error := state.outcome.exception()) is not None:
                 self.errors.log("registering the commands", error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 300.0)
-            else:
-                log.info("%d commands are registered", len(registered))
-                return
+
+        sync = AsyncRetrying(
+            retry=retry_if_exception_type((discord.HTTPException, OSError)),
+            wait=wait_exponential(max=300),
+            before_sleep=note,
+        ).wraps(self.tree.sync)
+        registered = await sync()
+        log.info("%d commands are registered", len(registered))
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Do nothing: there are no prefix commands, and the cogs listen for themselves."""

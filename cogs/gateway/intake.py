@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
+
 from cogs.memory.errors import StorageError
 from cogs.memory.records import ChannelInfo, IncomingMessage
 
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 WAITING = 5000
 BATCH = 256
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+"""Seconds between two attempts to write: doubled after each one that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,12 @@ class Intake:
 
 async def insist(work: Callable[[], Awaitable[object]], what: str) -> None:
     """Do something that must be done, again and again while the database cannot be written."""
-    pause = FIRST_PAUSE
-    while True:
-        try:
-            await work()
-        except StorageError as error:
-            log.warning("%s must wait: %s", what, error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-        else:
-            return
+
+    def note(state: RetryCallState) -> None:
+        log.warning("%s must wait: %s", what, state.outcome and state.outcome.exception())
+
+    await AsyncRetrying(
+        retry=retry_if_exception_type(StorageError),
+        wait=wait_exponential(FIRST_PAUSE, LONGEST_PAUSE),
+        before_sleep=note,
+    )(work)

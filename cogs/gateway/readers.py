@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import discord
+from cachetools import TTLCache
 
 from cogs.gateway.translate import member_view, snapshot_of
 from cogs.memory.access.guild_snapshot import GuildSnapshot
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cogs.memory.service import MemoryService
 
 NOBODY = Scope({})
-STRANGER_SECONDS = 600.0
+STRANGER_SECONDS, STRANGERS_KEPT = 600.0, 100_000
 THREADS_ASKED = 50
 
 
@@ -27,7 +27,7 @@ class Readers:
     def __init__(self, bot: discord.Client, service: MemoryService) -> None:
         self._bot = bot
         self._service = service
-        self._strangers: dict[tuple[int, int], float] = {}
+        self._strangers: TTLCache[tuple[int, int], bool] = TTLCache(STRANGERS_KEPT, STRANGER_SECONDS)
 
     async def snapshot(self, guild: discord.Guild) -> GuildSnapshot | None:
         """Return a guild's rules with its archived threads, or ``None`` while Discord cannot tell them."""
@@ -66,14 +66,12 @@ class Readers:
     async def _member(self, guild: discord.Guild, user_id: int) -> discord.Member | None:
         """Ask Discord whether somebody is a member now; only a "no" is kept, for a while."""
         key = (guild.id, user_id)
-        if guild.unavailable or self._strangers.get(key, 0.0) > time.monotonic():
+        if guild.unavailable or key in self._strangers:
             return None
         try:
             return await guild.fetch_member(user_id)
         except discord.NotFound:
-            now = time.monotonic()
-            self._strangers = {k: until for k, until in self._strangers.items() if until > now}
-            self._strangers[key] = now + STRANGER_SECONDS
+            self._strangers[key] = True
         except discord.HTTPException:
             return None
         return None

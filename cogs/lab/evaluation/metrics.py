@@ -81,10 +81,13 @@ def bootstrap(samples: Sequence[float] | npt.NDArray[np.float64], rounds: int = 
     values = np.asarray(samples, dtype=np.float64)
     if not len(values):
         raise ValueError("there is nothing to average")
-    rng = np.random.default_rng(seed)
-    resampled = np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(rounds)])
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high))
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Interval(mean, mean, mean)  # one observation says nothing about how much observations differ
+    interval = stats.bootstrap(
+        (values,), np.mean, n_resamples=rounds, batch=100, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return Interval(mean, float(interval.low), float(interval.high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cogs.memory.errors import BadRequest
+from cogs.memory.inference.yaml_entries import problem
 
 RECIPES = Path(__file__).with_name("recipes")
 Family = Literal["pair", "instruct", "yes-no", "two-label", "chat-pair"]
@@ -160,6 +161,4 @@ def load_recipe(name_or_path: str) -> Recipe:
     except (OSError, yaml.YAMLError) as error:
         raise BadRequest(f"The recipe {path} cannot be read: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"The recipe {path.name} is malformed at {where or 'its top'}: {first['msg']}.") from error
+        raise BadRequest(f"The recipe {path.name} is malformed {problem(error)}.") from error

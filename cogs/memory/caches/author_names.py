@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from cachetools import TTLCache
+
 FRESH_SECONDS: Final = 30.0
 """A person who has just spoken for the first time is known by name after so long at most."""
 CHANNELS_KEPT: Final = 5000
@@ -28,24 +30,21 @@ class AuthorNames:
         self, count: Callable[[set[int]], Mapping[int, Names]], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._count = count
-        self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[int, tuple[float, Names]] = {}
+        self._known: TTLCache[int, Names] = TTLCache(CHANNELS_KEPT, FRESH_SECONDS, clock)
 
     def of(self, channel_ids: Iterable[int], limit: int) -> list[str]:
         """Return the names of people who wrote in these channels, the most active first."""
         with self._lock:  # of many questions at once, one counts
-            now = self._clock()
             wanted = set(channel_ids)
-            stale = {i for i in wanted if i not in self._known or now - self._known[i][0] > FRESH_SECONDS}
-            if stale:
-                if len(self._known) > CHANNELS_KEPT:
-                    self._known.clear()
-                found = self._count(stale)
-                self._known.update((channel, (now, found.get(channel, {}))) for channel in stale)
-            known = [self._known[i][1] for i in wanted if i in self._known]
+            known = {i: names for i in wanted if (names := self._known.get(i)) is not None}
+            if missing := wanted - known.keys():
+                counted = self._count(missing)
+                fresh = {channel: counted.get(channel, {}) for channel in missing}
+                self._known.update(fresh)
+                known |= fresh
         totals: Counter[str] = Counter()
-        for names in known:
+        for names in known.values():
             totals.update(names)
         return sorted(totals, key=lambda name: (-totals[name], name))[:limit]
 

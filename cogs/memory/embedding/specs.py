@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from cogs.memory.errors import MnemeError
 from cogs.memory.inference.onnx_graphs import sha256_of
+from cogs.memory.inference.yaml_entries import load_entries
 from config.settings import CONFIG_DIR
 
 Vectors = npt.NDArray[np.float32]
@@ -37,11 +38,13 @@ class EmbedderSpec:
     ``query_prompt`` stands before a query, ``passage_prompt`` before a passage. ``sha256`` is of the weights file.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     name: str
     id: str
-    dim: int
+    dim: Annotated[int, Field(ge=1)]
     revision: str | None = None
-    max_length: int = 512
+    max_length: Annotated[int, Field(ge=1)] = 512
     query_prompt: str = ""
     passage_prompt: str = ""
     pooling: Literal["mean", "last", "cls", "model"] = "model"
@@ -70,20 +73,8 @@ def load_embedders(path: Path = EMBEDDERS_FILE) -> dict[str, EmbedderSpec]:
         EmbedderUnavailable: the file cannot be read or an entry is malformed; the sentence names it.
     """
     specs = {MINILM.name: MINILM}
-    if not path.is_file():
-        return specs
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise EmbedderUnavailable(f"The embedders cannot be read from {path}: {error}.") from error
-    known = {f.name for f in fields(EmbedderSpec)}
-    for name, values in entries.items():
-        if not isinstance(values, Mapping) or not {"id", "dim"} <= set(values) <= known - {"name"}:
-            raise EmbedderUnavailable(
-                f"The embedder {name} in {path.name} is malformed: it needs id and dim, and may have "
-                f"{', '.join(sorted(known - {'name', 'id', 'dim'}))}."
-            )
-        specs[name] = EmbedderSpec(name=name, **values)
+    if path.is_file():
+        specs |= load_entries(path, "embedder", TypeAdapter(EmbedderSpec), EmbedderUnavailable)
     return specs
 
 

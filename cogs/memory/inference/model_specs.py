@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import ConfigDict, Field
 
 
 class RerankerUnavailable(RuntimeError):
@@ -20,12 +22,14 @@ class RerankerSpec:
     ``max_length`` is in tokens of the model's tokenizer; ``options`` holds what only one format knows.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     name: str
     format: str
     id: str = ""
     revision: str | None = None
     instruction: str | None = None
-    max_length: int = 512
+    max_length: Annotated[int, Field(ge=1)] = 512
     license: str = "unknown"
     base: str | None = None
     base_revision: str | None = None

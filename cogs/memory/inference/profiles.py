@@ -10,11 +10,11 @@ from typing import Literal
 
 import psutil
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cogs.memory.errors import ProfileError
 from cogs.memory.inference.model_specs import LoadOptions
+from cogs.memory.inference.yaml_entries import load_entries
 from cogs.memory.records import ProfileReport
 
 Device = Literal["cuda", "mps", "cpu"]
@@ -81,17 +81,7 @@ def load_profiles(path: Path) -> dict[str, MemoryProfile]:
     Raises:
         ProfileError: the file is missing or a profile in it is malformed; the sentence names it.
     """
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ProfileError(f"The profiles cannot be read from {path}: {error}.") from error
-    profiles = {}
-    for name, values in (entries or {}).items():
-        try:
-            profiles[name] = MemoryProfile(name=name, **values)
-        except (ValidationError, TypeError) as error:
-            detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it must be a mapping"
-            raise ProfileError(f"The profile {name} in {path.name} is malformed: {detail}.") from error
+    profiles = load_entries(path, "profile", TypeAdapter(MemoryProfile), ProfileError)
     if not profiles:
         raise ProfileError(f"{path} holds no profile.")
     return profiles

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_chain, wait_fixed
 
 from cogs.memory.embedding.specs import Vectors
 from cogs.memory.errors import MnemeError
@@ -33,6 +34,7 @@ SLICE_CHARACTERS = 2
 """Characters of a slice at most, for each token of the profile's budget."""
 LEAST_CHARACTERS = 256
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""How long a batch that failed waits: the first time, the second time, …; the last one again and again."""
 Progress = Callable[[str, float], Awaitable[None]]
 
 
@@ -136,24 +138,26 @@ class IngestWorker:
             self._task = None
 
     async def _run(self) -> None:
-        failures = 0
+        batch = AsyncRetrying(
+            retry=retry_if_exception_type((MnemeError, *MODEL_ERRORS)),
+            wait=wait_chain(*(wait_fixed(seconds) for seconds in RETRY_SECONDS)),
+            before_sleep=self._note_failure,
+        ).wraps(self._batch)
         while True:
             self._wake.clear()
-            try:
-                while await self._batch():
-                    failures = 0
-            except (MnemeError, *MODEL_ERRORS) as error:
-                # Nothing is lost: the rows stay in the queue. The reason stands in /memory status until a batch works.
-                self._waits = f"embedding waits: {error}"
-                log.warning("a batch could not be embedded and stays queued: %s", type(error).__name__, exc_info=error)
-                await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
-                failures += 1
-                continue
+            while await batch():
+                pass
             if not self._wake.is_set():
                 self._idle.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
             await self._save_snapshots()
+
+    def _note_failure(self, state: RetryCallState) -> None:
+        """Say why a batch waits: nothing is lost, its rows stay queued, and the next try may take others with them."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        self._waits = f"embedding waits: {error}"
+        log.warning("a batch could not be embedded and stays queued: %s", type(error).__name__, exc_info=error)
 
     async def _save_snapshots(self) -> None:
         with self._slot.acquire() as loadout:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from dateutil.relativedelta import relativedelta
+
 _MONTHS = {name.casefold(): number for number, name in enumerate(calendar.month_name) if name}
 _MONTHS |= {name.casefold(): number for number, name in enumerate(calendar.month_abbr) if name} | {"sept": 9}
 _DAYS = {name.casefold(): number for number, name in enumerate(calendar.day_name)}
@@ -68,12 +70,7 @@ def day_at(now: dt.datetime, days: int) -> Period:
 def months_from(start: dt.datetime, count: int) -> Period:
     """Return ``count`` whole months from the one of ``start``."""
     first = _midnight(start).replace(day=1)
-    return Period(first, _plus_months(first, count))
-
-
-def _plus_months(first: dt.datetime, count: int) -> dt.datetime:
-    index = first.year * 12 + first.month - 1 + count
-    return first.replace(year=index // 12, month=index % 12 + 1)
+    return Period(first, first + relativedelta(months=count))
 
 
 def _years_ago(now: dt.datetime, count: int) -> Period:
@@ -134,8 +131,7 @@ def _ago(match: re.Match[str], now: dt.datetime) -> Period:
         start = day_at(now, -7 * count).start
         return Period(start, start + dt.timedelta(days=7))
     if unit.startswith("month"):
-        day = _plus_months(_midnight(now).replace(day=1), -count)
-        return months_from(day, 1)
+        return months_from(now - relativedelta(months=count), 1)
     return _years_ago(now, count)
 
 
@@ -164,7 +160,7 @@ def _unit(match: re.Match[str], now: dt.datetime) -> Period:
         monday = _week(now, ago if now.weekday() >= 5 else 1).start
         return Period(monday + dt.timedelta(days=5), monday + dt.timedelta(days=7))
     if unit == "month":
-        return months_from(_plus_months(_midnight(now).replace(day=1), -ago), 1)
+        return months_from(now - relativedelta(months=ago), 1)
     if unit == "year":
         return _years_ago(now, ago)
     return day_at(now, 0 if match["which"] == "this" else -1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
-import yaml
+from pydantic import TypeAdapter
 
 from cogs.memory.errors import BadRequest
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
+from cogs.memory.inference.yaml_entries import load_entries
 from cogs.memory.rerankers.base import Loader, Reranker
 from config.settings import CONFIG_DIR, PROJECT_DIR
 
@@ -47,34 +48,19 @@ def load_specs(path: Path | None = None) -> dict[str, RerankerSpec]:
         BadRequest: the file cannot be read or an entry is malformed; the sentence names the entry.
     """
     path = RERANKERS_FILE if path is None else path
-    try:
-        entries: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise BadRequest(f"The rerankers cannot be read from {path}: {error}.") from error
-    if not isinstance(entries, Mapping):
-        raise BadRequest(f"{path.name} must map names to rerankers.")
-    return {str(name): _spec(str(name), values, path) for name, values in entries.items()}
+    specs = load_entries(path, "reranker", TypeAdapter(RerankerSpec), BadRequest)
+    for spec in specs.values():
+        if spec.format not in FORMATS and ":" not in spec.format:
+            raise BadRequest(
+                f"The reranker {spec.name} in {path.name} has the unknown format {spec.format!r}; "
+                f"choose one of {', '.join(FORMATS)}."
+            )
+    return {name: _with_local_folder(spec) for name, spec in specs.items()}
 
 
-def _spec(name: str, values: object, path: Path) -> RerankerSpec:
-    known = {field.name for field in fields(RerankerSpec)} - {"name"}
-    if not isinstance(values, Mapping) or "format" not in values:
-        raise BadRequest(f"The reranker {name} in {path.name} needs at least a format.")
-    if unknown := set(values) - known:
-        raise BadRequest(
-            f"The reranker {name} in {path.name} has unknown settings ({', '.join(sorted(map(str, unknown)))}); "
-            f"it may have {', '.join(sorted(known))}."
-        )
-    if values["format"] not in FORMATS and ":" not in str(values["format"]):
-        raise BadRequest(
-            f"The reranker {name} in {path.name} has the unknown format {values['format']!r}; "
-            f"choose one of {', '.join(FORMATS)}."
-        )
-    spec = RerankerSpec(name=name, **cast("dict[str, Any]", dict(values)))
+def _with_local_folder(spec: RerankerSpec) -> RerankerSpec:
     local = PROJECT_DIR / spec.id
-    if spec.id and not Path(spec.id).is_absolute() and local.is_dir():
-        return RerankerSpec(name=name, **{**cast("dict[str, Any]", dict(values)), "id": str(local)})
-    return spec
+    return replace(spec, id=str(local)) if spec.id and not Path(spec.id).is_absolute() and local.is_dir() else spec
 
 
 def load_reranker(spec: RerankerSpec, options: LoadOptions) -> Reranker:

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.base import Document, Reranker, Scale, Score, to_probability
@@ -53,6 +54,14 @@ class RerankServerError(RuntimeError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class _MayPass(RerankServerError):
+    """A failure after which the request is sent again; ``retry_after`` is the server's header of that name."""
+
+    def __init__(self, message: str, status: int | None = None, retry_after: str | None = None) -> None:
+        super().__init__(message, status)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +143,31 @@ class HttpReranker(Reranker):
             ) from error
 
     def _post(self, body: Mapping[str, Any]) -> object:
-        for attempt in range(self._server.retries + 1):
-            last = attempt == self._server.retries
-            try:
-                response = self._client.post(self._server.url, json=body)
-            except httpx.HTTPError as error:
-                if last or not isinstance(error, (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)):
-                    # httpx' own message may carry the address with its credentials.
-                    raise RerankServerError(
-                        f"The rerank server {self._server.shown} cannot be reached ({_reason(error)})."
-                    ) from None
-                self._sleep(_backoff(attempt, None))
-                continue
-            if response.status_code == 200:
-                return self._json(response)
-            if response.status_code not in RETRIED or last:
-                raise RerankServerError(self._refusal(response.status_code), response.status_code)
-            wait = _backoff(attempt, response.headers.get("Retry-After"))
-            log.info("the rerank server answered %d; again in %.1f s", response.status_code, wait)
-            self._sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+        retrying = Retrying(
+            retry=retry_if_exception_type(_MayPass),
+            stop=stop_after_attempt(self._server.retries + 1),
+            wait=_wait,
+            sleep=self._sleep,
+            before_sleep=_note,
+            reraise=True,
+        )
+        return retrying(self._post_once, body)
+
+    def _post_once(self, body: Mapping[str, Any]) -> object:
+        try:
+            response = self._client.post(self._server.url, json=body)
+        except httpx.HTTPError as error:
+            passing = isinstance(error, (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError))
+            # httpx' own message may carry the address with its credentials.
+            raise (_MayPass if passing else RerankServerError)(
+                f"The rerank server {self._server.shown} cannot be reached ({_reason(error)})."
+            ) from None
+        status = response.status_code
+        if status == 200:
+            return self._json(response)
+        if status in RETRIED:
+            raise _MayPass(self._refusal(status), status, response.headers.get("Retry-After"))
+        raise RerankServerError(self._refusal(status), status)
 
     def _json(self, response: httpx.Response) -> object:
         if len(response.content) > LARGEST_ANSWER_BYTES:
@@ -220,9 +234,17 @@ def _reason(error: httpx.HTTPError) -> str:
     return "it took too long" if isinstance(error, httpx.TimeoutException) else type(error).__name__
 
 
-def _backoff(attempt: int, retry_after: str | None) -> float:
+def _note(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    status = error.status if isinstance(error, RerankServerError) else None
+    log.info("the rerank server answered %s; again in %.1f s", status or "nothing", state.upcoming_sleep)
+
+
+def _wait(state: RetryCallState) -> float:
     """Return the seconds to wait: what the server asks for (seconds or a date), else 0.5, 1, 2, …; bounded."""
-    seconds = 0.5 * 2**attempt
+    seconds = 0.5 * 2.0 ** (state.attempt_number - 1)
+    error = state.outcome.exception() if state.outcome is not None else None
+    retry_after = error.retry_after if isinstance(error, _MayPass) else None
     if retry_after is not None:
         try:
             seconds = float(retry_after)

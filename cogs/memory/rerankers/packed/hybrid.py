@@ -7,11 +7,11 @@ because padding before them would enter the recurrent state; batches are of simi
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor, nn
 from transformers import DynamicCache
 
@@ -32,8 +32,7 @@ class SharedStateScorer:
         self._backbone = backbone
         self._readout = readout
         self._budget = Budget(batch_tokens, padded=True)
-        self._beginnings = beginnings
-        self._states: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._states: LRUCache[tuple[int, ...], Any] = LRUCache(beginnings)
 
     @torch.inference_mode()
     def read(self, prompt: PromptTokens) -> Tensor:
@@ -71,9 +70,6 @@ class SharedStateScorer:
             fresh = torch.tensor([list(query or constant)], device=self._readout.device)
             self._backbone(input_ids=fresh, past_key_values=state, use_cache=True)
             self._states[beginning] = state
-        self._states.move_to_end(beginning)
-        while len(self._states) > self._beginnings:
-            self._states.popitem(last=False)
         return self._states[beginning]
 
     def close(self) -> None:

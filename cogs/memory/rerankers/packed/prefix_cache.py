@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from cachetools import LRUCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class PrefixCache:
     """
 
     def __init__(self, entries: int = 4) -> None:
-        self._entries = entries
-        self._states: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
+        self._states: LRUCache[tuple[int, ...], KeyValues] = LRUCache(entries)
 
     def __len__(self) -> int:
         return len(self._states)
@@ -44,16 +43,12 @@ class PrefixCache:
         for length in sorted(boundaries, reverse=True):
             key = tuple(tokens[:length])
             if length and key in self._states:
-                self._states.move_to_end(key)
                 return length, self._states[key]
         return 0, None
 
     def put(self, tokens: Sequence[int], state: KeyValues) -> None:
         """Keep a state; the one unused for longest goes where there is no room."""
         self._states[tuple(tokens)] = state
-        self._states.move_to_end(tuple(tokens))
-        while len(self._states) > self._entries:
-            self._states.popitem(last=False)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -8,12 +8,12 @@ lies in a pass is copied to where its recording looks.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor
 
 from cogs.memory.rerankers.packed.attention import Attention, Padded
@@ -77,7 +77,7 @@ class ShapedDecoder:
     def __init__(self, decoder: PackedDecoder, record: Record | None) -> None:
         self._decoder = decoder
         self._record = None if decoder.attention is Flex else record
-        self._recordings: OrderedDict[tuple[Shape, int], _Recording | None] = OrderedDict()
+        self._recordings: LRUCache[tuple[Shape, int], _Recording | None] = LRUCache(RECORDINGS)
 
     @torch.inference_mode()
     def read(self, past: KeyValues | None, head: Sequence[int], tails: Sequence[Sequence[int]]) -> Tensor:
@@ -96,7 +96,6 @@ class ShapedDecoder:
         key = (spans.shape, known)
         recording = self._recordings.get(key)
         if recording is not None and recording.past is past:
-            self._recordings.move_to_end(key)
             for place, given in zip(recording.inputs, (ids, positions, *attention.tensors), strict=True):
                 place.copy_(given)
             recording.play()
@@ -105,8 +104,6 @@ class ShapedDecoder:
         if self._record is not None:
             again = key in self._recordings
             self._recordings[key] = self._recorded(ids, positions, past, attention, hidden) if again else None
-            while len(self._recordings) > RECORDINGS:
-                self._recordings.popitem(last=False)
         return hidden[: len(tails)]
 
     def _recorded(
