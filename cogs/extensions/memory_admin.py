@@ -156,7 +156,7 @@ class Memory(commands.GroupCog, name="memory", description="Look after the memor
         asker = await reader(interaction)
         named = None if channel is None else await administration.channel_named(self.bot.service, asker, channel)
         start = await read_date(since, asker)
-        until = 0 if start is None else discord.utils.time_snowflake(start) - 1
+        until = 0 if start is None else max(0, discord.utils.time_snowflake(start) - 1)
         run = await self.bot.backfills.start(interaction.guild, None if named is None else named.id, until)
         self.bot.start_task(self._show_progress(interaction, run), f"progress {interaction.guild.id}")
 

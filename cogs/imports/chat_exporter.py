@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import Attachment, ChannelInfo, IncomingMessage
+from cogs.memory.text.bounds import cleaned, is_within_time
 from cogs.memory.text.sanitize import one_line
 
 SPOKEN = frozenset({"Default", "Reply", "20", "23"})
@@ -38,6 +39,8 @@ _KINDS: Mapping[str, Literal["text", "voice", "forum", "thread"]] = {
 }
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MAX_ID = 2**63 - 1
+LONGEST_TEXT = 20_000
+"""Characters of one field that are read; the memory keeps fewer."""
 
 
 class BadExport(BadRequest):
@@ -295,8 +298,7 @@ class ExportFile:
             return ""
         if not isinstance(value, str):
             raise self._bad(place, f"the {what} of the message there is no text")
-        # Halves of surrogate pairs and NUL pass through JSON, but no database takes them.
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "")
+        return cleaned(value, LONGEST_TEXT)
 
     def _id(self, value: Any, what: str, place: int) -> int:
         text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
@@ -312,6 +314,9 @@ class ExportFile:
             moment = dt.datetime.fromisoformat(value)
             if moment.tzinfo is None:
                 raise ValueError("a time without its offset could mean any of 24 hours")
-            return moment.astimezone(dt.UTC)
+            moment = moment.astimezone(dt.UTC)
         except (TypeError, ValueError, OverflowError):
             raise self._bad(place, f"the {what} of the message there is no time with its offset") from None
+        if not is_within_time(moment):
+            raise self._bad(place, f"the {what} of the message there is a time that no message of Discord has")
+        return moment

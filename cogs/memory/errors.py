@@ -17,3 +17,7 @@ class ProfileError(MnemeError):
 
 class StorageError(MnemeError):
     """The database is locked, full, damaged, or from a newer version."""
+
+
+class Unstorable(StorageError):
+    """The database will never take this; trying again is of no use."""

@@ -236,6 +236,7 @@ class Status:
     uptime: float
     degraded: str | None = None
     tokens_saved: int = 0
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

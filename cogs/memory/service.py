@@ -12,6 +12,7 @@ from cogs.memory.caches.memory_caches import MemoryCaches
 from cogs.memory.housekeeping import Housekeeping
 from cogs.memory.inference import profiles as profile_rules
 from cogs.memory.inference.model_slot import ModelSlot
+from cogs.memory.ingest.door import Door
 from cogs.memory.ingest.labels import LabelWorker
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout, LoadoutFactory
@@ -38,6 +39,7 @@ from cogs.memory.storage.labels import LabelInfo
 from cogs.memory.storage.people import PersonHasher
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.verify import Verification, verify_stores
+from cogs.memory.text.bounds import NAME_CHARACTERS, bounded_channel, cleaned
 from config.settings import Settings
 
 
@@ -64,6 +66,7 @@ class MemoryService:
         )
         self._loader = ProfileLoader(repository, self.profile_table, factory, settings.profile)
         self._caches = MemoryCaches(repository, remember_all=settings.remember == "all")
+        self._door = Door(repository)
         self._opened = time.monotonic()
         self._tokens_saved = 0
         self._running: Running | None = None
@@ -145,10 +148,12 @@ class MemoryService:
 
     async def upsert_guild(self, guild_id: int, name: str) -> None:
         """Record a server, or that it is back."""
-        await asyncio.to_thread(self.repository.guilds.upsert, guild_id, name)
+        await asyncio.to_thread(self.repository.guilds.upsert, guild_id, cleaned(name, NAME_CHARACTERS))
 
     async def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
         """Record channels and threads."""
+
+        channels = [bounded_channel(channel) for channel in channels]
 
         def record() -> None:
             with self.repository.write_lock:
@@ -170,7 +175,8 @@ class MemoryService:
     async def remember(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> int:
         """Commit messages and return; they are embedded in the background. Returns how many are new or changed.
 
-        Messages of channels that are not remembered, of people who opted out and of deleted ids are dropped.
+        Messages of channels that are not remembered, of people who opted out and of deleted ids are dropped; texts are
+        cleaned and cut to what can be kept, and what can still not be stored is set aside and counted.
         ``mark_seen`` is off for messages that arrive while older ones of their channel are still being fetched.
 
         Raises:
@@ -183,7 +189,7 @@ class MemoryService:
         parts = self._parts
         with self.repository.write_lock:  # a channel that is left out meanwhile is left out of this
             wanted = [m for m in messages if self._caches.inclusion.included(m.guild_id, m.channel_id)]
-            saved = self.repository.messages.save(wanted, mark_seen=mark_seen)
+            saved = self._door.save(wanted, mark_seen=mark_seen)
             parts.forgetting.forget_changed(wanted, saved.changed)
         self._caches.channel_reach.changed({message.channel_id for message in wanted})
         if saved.new or saved.changed:
@@ -243,6 +249,7 @@ class MemoryService:
 
     async def authors(self, scope: Scope, prefix: str, limit: int = 25) -> list[tuple[int, str]]:
         """Return people who wrote in the scope, the most active first."""
+        prefix = cleaned(prefix, NAME_CHARACTERS)
         return await asyncio.to_thread(self.repository.search.authors, scope, prefix, limit)
 
     async def reach(self, scope: Scope) -> Reach:
@@ -355,7 +362,12 @@ class MemoryService:
     async def status(self, guild_id: int | None = None) -> Status:
         """Return the state of the memory, of one server or of all."""
         status = await self._parts.status(self.repository, self._caches, guild_id)
-        return replace(status, uptime=time.monotonic() - self._opened, tokens_saved=self._tokens_saved)
+        return replace(
+            status,
+            uptime=time.monotonic() - self._opened,
+            tokens_saved=self._tokens_saved,
+            set_aside=self._door.set_aside(guild_id),
+        )
 
 
 async def verify_service(service: MemoryService) -> Verification:

@@ -97,6 +97,8 @@ def test_words_that_the_exporter_made_up_are_left_out(tmp_path: Path, kind: str)
         ({"id": str(2**63)}, "message id"),
         ({"timestamp": "2026-03-01T20:15:30"}, "no time with its offset"),
         ({"timestamp": 5}, "no time with its offset"),
+        ({"timestamp": "9999-12-31T23:59:59.9999999+00:00"}, "a time that no message of Discord has"),
+        ({"timestampEdited": "0001-01-01T00:00:00+00:00"}, "a time that no message of Discord has"),
         ({"author": None}, "author"),
         ({"content": ["a"]}, "content"),
         ({"attachments": {}}, "attachments"),

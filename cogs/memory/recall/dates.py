@@ -14,10 +14,8 @@ from dateparser.date import DateDataParser
 
 from cogs.memory.errors import BadRequest
 from cogs.memory.recall.periods import HINTS, WHOLE, Period, day_at, months_from
+from cogs.memory.text.bounds import EARLIEST, LATEST
 from cogs.memory.text.sanitize import one_line
-
-EARLIEST = dt.datetime(2015, 1, 1, tzinfo=dt.UTC)
-"""Discord's first snowflake: nothing on a server is older."""
 
 _LONGEST = 60
 _LANGUAGES = "en de fr es it pt nl pl cs sv da fi tr el ru uk he ar fa hi zh ja ko vi id"
@@ -49,7 +47,8 @@ def parse_when(text: str, now: dt.datetime, end_of: bool = False, tz: dt.tzinfo 
         if period is None:
             period = _guess(words, now.astimezone(tz))
         if period is not None:
-            return (period.end if end_of else period.start).astimezone(dt.UTC)
+            moment = (period.end if end_of else period.start).astimezone(dt.UTC)
+            return min(max(moment, EARLIEST), LATEST)  # before all messages or after them; nothing lies beyond
     except (OverflowError, ValueError):
         pass  # A year 0 or a 31 February: no date, and told like any other.
     shown = one_line(text, 40)

@@ -23,6 +23,9 @@ CHANNELS = table_of(Channel)
 _LINK = re.compile(r"https?://", re.IGNORECASE)
 _IMAGE = re.compile(r"\.(png|jpe?g|gif|webp|bmp|avif|heic)$", re.IGNORECASE)
 
+#: The years 1 and 9999, less a day for what is computed from them.
+_FIRST_MS, _LAST_MS = -62_135_510_400_000, 253_402_214_400_000
+
 
 def to_ms(moment: dt.datetime) -> int:
     """Return milliseconds since 1970 of an aware time."""
@@ -30,8 +33,8 @@ def to_ms(moment: dt.datetime) -> int:
 
 
 def from_ms(value: int) -> dt.datetime:
-    """Return the aware UTC time of milliseconds since 1970."""
-    return dt.datetime.fromtimestamp(value / 1000, tz=dt.UTC)
+    """Return the aware UTC time of milliseconds since 1970; one that no calendar has becomes the nearest."""
+    return dt.datetime.fromtimestamp(min(max(value, _FIRST_MS), _LAST_MS) / 1000, tz=dt.UTC)
 
 
 class Database:
@@ -104,8 +107,8 @@ def message_row(message: IncomingMessage) -> dict[str, Any]:
         "author_id": message.author_id,
         "author_name": message.author_name,
         "author_is_bot": message.author_is_bot,
-        "content": message.content.replace("\x00", ""),
-        "embed_text": message.embed_text.replace("\x00", ""),
+        "content": message.content,
+        "embed_text": message.embed_text,
         "attachments": [
             {"id": a.id, "filename": a.filename, "url": a.url, "content_type": a.content_type, "size": a.size}
             for a in message.attachments

@@ -19,9 +19,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
-from cogs.memory.errors import StorageError
+from cogs.memory.errors import StorageError, Unstorable
 
 try:  # fcntl is POSIX; Windows locks with msvcrt
     import fcntl
@@ -30,6 +30,7 @@ except ImportError:  # pragma: no cover - not on the platforms of the tests
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 MINIMUM_SQLITE = (3, 42, 0)
+PROGRAM_LIMIT = "54"
 BUSY_MS = 5000
 """How long SQLite waits for another process's lock."""
 
@@ -139,8 +140,12 @@ def storage_errors() -> Iterator[None]:
     """Turn the driver's errors into sentences; anything else passes as it is."""
     try:
         yield
+    except (DataError, IntegrityError) as error:
+        raise Unstorable(_sentence(error)) from error
     except DBAPIError as error:
-        raise StorageError(_sentence(error)) from error
+        # PostgreSQL counts what is too large for an index or a word list among the failures that may pass.
+        never = str(getattr(error.orig, "sqlstate", "")).startswith(PROGRAM_LIMIT)
+        raise (Unstorable if never else StorageError)(_sentence(error)) from error
 
 
 def _sentence(error: DBAPIError) -> str:

@@ -32,6 +32,8 @@ def status_lines(status: Status) -> tuple[str, ...]:
         lines.append(f"Latency of {stage}: {times}")
     if status.tokens_saved:
         lines.append(f"Tokens saved by evidence: {status.tokens_saved:,}")
+    if status.set_aside:
+        lines.append(f"⚠ {counted(status.set_aside, 'message')} could not be stored since the start, and left out")
     lines.append(f"Up for {_span_text(status.uptime)}")
     if status.degraded:
         lines.append("⚠ " + one_line(status.degraded, 300))

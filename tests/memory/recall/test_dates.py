@@ -10,12 +10,20 @@ from hypothesis import strategies as st
 
 from cogs.memory.errors import BadRequest
 from cogs.memory.recall.dates import parse_when, time_hints
+from cogs.memory.text.bounds import EARLIEST, LATEST
 
 NOW = dt.datetime(2026, 6, 3, 15, 30, tzinfo=dt.UTC)  # a Wednesday
 
 
 def utc(*parts: int) -> dt.datetime:
     return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[misc, arg-type]
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "1970", "9999"])
+@pytest.mark.parametrize("end", [True, False])
+def test_a_date_outside_of_all_messages_is_the_nearest_bound(text: str, end: bool) -> None:
+    with suppress(BadRequest):  # told like any other text that is no date
+        assert EARLIEST <= parse_when(text, NOW, end_of=end) <= LATEST
 
 
 @pytest.mark.parametrize(
