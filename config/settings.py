@@ -34,18 +34,23 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = None
     llm_context_tokens: int = Field(default=2000, ge=200, le=100_000)
     reranker_api_key: SecretStr | None = None
+    web: str | None = None
+    web_hosts: str = ""
+    web_url: str | None = None
+    metrics_token: SecretStr | None = None
+    log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     guild_grace_days: int = Field(default=7, ge=0, le=365)
     trust_remote_code: str = ""
     profiles_file: Path = CONFIG_DIR / "profiles.yaml"
     rerankers_file: Path = CONFIG_DIR / "rerankers.yaml"
 
-    @field_validator("discord_token", "database_url", "llm_api_key", "reranker_api_key", mode="before")
+    @field_validator("discord_token", "database_url", "llm_api_key", "reranker_api_key", "metrics_token", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
 
-    @field_validator("profile", "llm_base_url", "llm_model", mode="before")
+    @field_validator("profile", "llm_base_url", "llm_model", "web", "web_url", mode="before")
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

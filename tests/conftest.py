@@ -16,6 +16,7 @@ import pytest
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.embedding.specs import MINILM, Encoder, Vectors
 from tests.memory.building import SHARED_MODELS
+from tests.web.chromium import CHROMIUM
 
 
 class SharedEncoder:
@@ -48,3 +49,18 @@ def one_minilm() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EmbeddingService, "_load", load_once)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the browser's tests out where there is none, unless the run requires them."""
+    if CHROMIUM is not None or os.environ.get("MNEME_TEST_BROWSER") == "required":
+        return
+    left_out = [item for item in items if item.get_closest_marker("browser") is not None]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_report_header() -> str:
+    """Say whether the page is tried in a browser."""
+    return f"browser: {CHROMIUM or 'none, so the page is not tried in one (install Chromium)'}"

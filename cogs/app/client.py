@@ -15,10 +15,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from cogs.app.errors import Errors
 from cogs.app.open_pages import OpenPages
+from cogs.app.page import gate_of
 from cogs.gateway.backfill import Backfills
 from cogs.gateway.catch_up import CatchUp
 from cogs.gateway.intake import Intake
 from cogs.gateway.readers import Readers
+from config import logs
 
 if TYPE_CHECKING:
     from cogs.chat.service import ChatService
@@ -44,6 +46,11 @@ def minimal_intents() -> discord.Intents:
 
 class Tree(app_commands.CommandTree["MnemeBot"]):
     """The commands, with the one handler."""
+
+    async def interaction_check(self, interaction: discord.Interaction[MnemeBot], /) -> bool:
+        """Mark what is logged from here on as belonging to this interaction."""
+        logs.mark(interaction.id)
+        return True
 
     async def on_error(
         self, interaction: discord.Interaction[MnemeBot], error: app_commands.AppCommandError, /
@@ -77,7 +84,10 @@ class MnemeBot(commands.AutoShardedBot):
         self.catch_up = CatchUp(self, service, self.intake)
         self.backfills = Backfills(service, self.intake, self.catch_up)
         self.open_pages = OpenPages()
+        self.gate = gate_of(self)
         self.failure: BaseException | None = None
+        self.connections = 0
+        """How often a shard connected or resumed; for the metrics."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._answers: set[asyncio.Task[None]] = set()
 
@@ -103,6 +113,14 @@ class MnemeBot(commands.AutoShardedBot):
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Do nothing: there are no prefix commands, and the cogs listen for themselves."""
+
+    async def on_shard_connect(self, _shard_id: int) -> None:
+        """Count connections."""
+        self.connections += 1
+
+    async def on_shard_resumed(self, _shard_id: int) -> None:
+        """Count connections."""
+        self.connections += 1
 
     async def on_ready(self) -> None:
         """Say so in the log."""

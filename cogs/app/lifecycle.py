@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import discord
 
 from cogs.app.client import MnemeBot, log
+from cogs.app.page import page_beside
 from cogs.memory.inference import allocator
 
 if TYPE_CHECKING:
@@ -78,7 +79,18 @@ async def serve(settings: Settings, service: MemoryService, chat: ChatService) -
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    running = asyncio.create_task(bot.start(settings.discord_token.get_secret_value()), name="gateway")
+    try:
+        async with page_beside(bot):
+            result = await _until(stop, bot, settings.discord_token.get_secret_value())
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return _exit_code(bot, result)
+
+
+async def _until(stop: asyncio.Event, bot: MnemeBot, token: str) -> BaseException | None:
+    """Run the bot until it ends or is told to stop; return what ended it."""
+    running = asyncio.create_task(bot.start(token), name="gateway")
     stopping = asyncio.create_task(stop.wait(), name="signal")
     try:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,12 +98,9 @@ async def serve(settings: Settings, service: MemoryService, chat: ChatService) -
             log.info("stopping")
         await bot.close()
         running.cancel()
-        result = (await asyncio.gather(running, return_exceptions=True))[0]
+        return (await asyncio.gather(running, return_exceptions=True))[0]
     finally:
         stopping.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-    return _exit_code(bot, result)
 
 
 def _exit_code(bot: MnemeBot, result: BaseException | None) -> int:

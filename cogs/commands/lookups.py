@@ -166,3 +166,20 @@ def _suggestion(name: str, value: str) -> Suggestion:
 
 def _shown(text: str) -> str:
     return one_line(text.strip(), 80)
+
+
+def one_guild(wanted: int | None, known: list[int]) -> int:
+    """Return the server to search.
+
+    Raises:
+        BadRequest: there is none, the wanted one is not remembered, or it must be named.
+    """
+    if not known:
+        raise BadRequest("Nothing is remembered yet; import an export or run the bot first.")
+    if wanted is None:
+        if len(known) > 1:
+            raise BadRequest(f"Several servers are remembered; name one with --guild: {', '.join(map(str, known))}.")
+        return known[0]
+    if wanted not in known:
+        raise BadRequest(f"The server {wanted} is not remembered.")
+    return wanted

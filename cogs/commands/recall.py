@@ -123,8 +123,10 @@ def understand(command: RecallCommand, now: dt.datetime, zone: dt.tzinfo = dt.UT
     return Understood(query, after, before)
 
 
-async def recall(service: MemoryService, asker: Asker, command: RecallCommand) -> RecallAnswer:
-    """Search what the asker may read.
+async def recall(
+    service: MemoryService, asker: Asker, command: RecallCommand, *, explain: bool = False
+) -> RecallAnswer:
+    """Search what the asker may read; ``explain`` brings the order of every stage along.
 
     Raises:
         BadRequest: something in the command cannot be understood, or names what is not there.
@@ -138,7 +140,7 @@ async def recall(service: MemoryService, asker: Asker, command: RecallCommand) -
         visible = await visible_channels(service, scope)
         scope = scope.narrowed(frozenset().union(*(resolve_channel(name, visible) for name in command.channel)))
     filters = Filters(authors, meant.after, meant.before, cast("Has | None", command.has), label)
-    request = RecallRequest(meant.query, scope, filters, command.limit, asked_at=asker.now)
+    request = RecallRequest(meant.query, scope, filters, command.limit, asked_at=asker.now, explain=explain)
     span = presentation.span_sentence(meant.after, meant.before, asker.now, asker.zone)
     return await _answer(service, RecallAnswer(meant.query, await service.recall(request), scope, asker.now, span))
 

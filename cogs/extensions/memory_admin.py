@@ -9,6 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.app.page import page_url
 from cogs.commands import administration
 from cogs.commands.administration import ForgetCommand, LabelCommand, RetentionCommand
 from cogs.commands.asker import NotAllowed, managed_guild
@@ -26,6 +27,7 @@ from cogs.extensions.parameters import (
 )
 from cogs.gateway.backfill import Backfill
 from cogs.memory.text.sanitize import markdown, one_line
+from cogs.web.gate import Person
 
 if TYPE_CHECKING:
     from cogs.app.client import MnemeBot
@@ -96,6 +98,23 @@ class Memory(commands.GroupCog, name="memory", description="Look after the memor
         run = self.bot.backfills.of(managed_guild(asker))
         text = await administration.status(self.bot.service, asker)
         await say(interaction, text if run is None else f"{text}\n{run.sentence()}")
+
+    @app_commands.command(description="Get a link to the page of this server's memory, in a direct message")
+    async def page(self, interaction: Interaction) -> None:
+        """Send the person a link that signs them in, once."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        guild_id = managed_guild(person(interaction))
+        if self.bot.settings.web is None:
+            await say(interaction, "There is no page here: whoever runs the bot can switch it on with MNEME_WEB.")
+            return
+        link = f"{page_url(self.bot.settings)}/enter?link={self.bot.gate.link(Person(guild_id, interaction.user.id))}"
+        try:
+            # Between these signs Discord shows no preview, and fetches nothing.
+            await interaction.user.send(f"The page of the memory, good for ten minutes and one sign-in: <{link}>")
+        except discord.Forbidden:
+            await say(interaction, "I may not write to you: allow direct messages from members of this server first.")
+            return
+        await say(interaction, "The link is in your direct messages. It is good for ten minutes, once.")
 
     # -- channels ------------------------------------------------------------------------------------------
 

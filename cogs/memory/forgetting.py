@@ -179,6 +179,7 @@ class Forgetting:
             )
             changed = self._repository.people.drop_mentions(user_id, guild_id)
             self._forget_cached(changed)
+            self._repository.judgements.forget_person(user_id, guild_id)
             with self._slot.acquire() as loadout:
                 loadout.indexes.save()
             self._eraser.now()
@@ -189,7 +190,12 @@ class Forgetting:
 
     async def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
         """Return everything stored that a person wrote."""
-        return await asyncio.to_thread(self._repository.people.export, user_id, guild_id)
+
+        def work() -> JsonObject:
+            judged = self._repository.judgements.by_person(user_id, guild_id)
+            return {**self._repository.people.export(user_id, guild_id), "judged": judged}
+
+        return await asyncio.to_thread(work)
 
     async def stored_about(self, user_id: int, guild_id: int | None) -> PersonSummary:
         """Return how much of a person is stored."""

@@ -37,7 +37,7 @@ class ProfileLoader:
         self.table = table
         self.machine = Machine.detect()
         self._repository = repository
-        self._factory = factory
+        self.factory = factory
         self._wanted = wanted
         self._workers: dict[str, DeviceWorker] = {}
 
@@ -82,7 +82,7 @@ class ProfileLoader:
         """
         worker = self._workers.setdefault(profile.device, DeviceWorker(profile.device))
         return await worker.run(
-            lambda: self._factory.load(profile, worker, tolerate_reranker=tolerate_reranker),
+            lambda: self.factory.load(profile, worker, tolerate_reranker=tolerate_reranker),
             priority=Priority.BACKGROUND,
         )
 

@@ -13,6 +13,7 @@ from cogs.memory.ingest.labels import Labels, LabelWorker
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout
 from cogs.memory.profile_switch import ProfileLoader, ProfileSwitch, queue_missing, retire
+from cogs.memory.recall.insight import Insight
 from cogs.memory.recall.pipeline import Recall
 from cogs.memory.records import Reach, Scope, Status
 from cogs.memory.storage.repository import Repository
@@ -31,6 +32,7 @@ class Running:
     forgetting: Forgetting
     housekeeping: Housekeeping
     switch: ProfileSwitch
+    insight: Insight
 
     @classmethod
     def around(
@@ -56,15 +58,17 @@ class Running:
         ingest, label_worker = IngestWorker(repository, slot), LabelWorker(repository, slot)
         eraser = TraceEraser(repository)
         forgetting = Forgetting(repository, slot, caches, ingest, eraser, grace_days)
+        recall = Recall(repository, slot, caches)
         return cls(
             slot,
             ingest,
             label_worker,
             Labels(repository, label_worker),
-            Recall(repository, slot, caches),
+            recall,
             forgetting,
             Housekeeping(repository, slot, forgetting, eraser),
             ProfileSwitch(repository, slot, ingest, loader, problem),
+            Insight(repository, slot, loader.factory, recall.latency),
         )
 
     async def begin(self, repository: Repository) -> None:

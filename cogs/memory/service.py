@@ -17,6 +17,7 @@ from cogs.memory.ingest.labels import LabelWorker
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout, LoadoutFactory
 from cogs.memory.profile_switch import ProfileLoader, Progress
+from cogs.memory.recall.insight import Insight
 from cogs.memory.records import (
     ChannelInfo,
     IncomingMessage,
@@ -125,6 +126,11 @@ class MemoryService:
     def label_worker(self) -> LabelWorker:
         """The worker that judges labels."""
         return self._parts.label_worker
+
+    @property
+    def insight(self) -> Insight:
+        """Figures, comparisons and judged questions, for the page and the metrics."""
+        return self._parts.insight
 
     @property
     def housekeeping(self) -> Housekeeping:

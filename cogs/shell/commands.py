@@ -10,6 +10,8 @@ import typer
 
 from cogs.commands.options import read_options
 from cogs.commands.recall import RecallCommand
+from cogs.shell.backups import backup, judged, restore
+from cogs.shell.page import mcp, page
 from cogs.shell.parameters import option_parameters
 from cogs.shell.startup import JsonFlag, errors, prepared, run_async
 from config.settings import PROJECT_DIR, Settings
@@ -26,6 +28,11 @@ def mount(app: typer.Typer) -> None:
         (recall, "recall"),
         (profiles, "profiles"),
         (doctor, "doctor"),
+        (page, "page"),
+        (mcp, "mcp"),
+        (backup, "backup"),
+        (restore, "restore"),
+        (judged, "judged"),
     ):
         app.command(name)(command)
 

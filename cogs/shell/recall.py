@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from cogs.commands.asker import Asker
-from cogs.commands.lookups import member_named
+from cogs.commands.lookups import member_named, one_guild
 from cogs.commands.recall import RecallAnswer, RecallCommand, recall, understand
 from cogs.memory.access.permissions import GuildSnapshot, reader_scope
 from cogs.memory.access.snapshot_files import load_snapshots
@@ -74,20 +74,3 @@ def _member(snapshot: GuildSnapshot | None, wanted: str, channels: list[ChannelI
         )
     member = member_named(snapshot, wanted)
     return Asker(member.id, now, reader_scope(snapshot.with_known(channels), member, None), snapshot.id)
-
-
-def one_guild(wanted: int | None, known: list[int]) -> int:
-    """Return the server to search.
-
-    Raises:
-        BadRequest: there is none, the wanted one is not remembered, or it must be named.
-    """
-    if not known:
-        raise BadRequest("Nothing is remembered yet; import an export or run the bot first.")
-    if wanted is None:
-        if len(known) > 1:
-            raise BadRequest(f"Several servers are remembered; name one with --guild: {', '.join(map(str, known))}.")
-        return known[0]
-    if wanted not in known:
-        raise BadRequest(f"The server {wanted} is not remembered.")
-    return wanted

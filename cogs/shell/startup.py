@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import sys
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ import typer
 from rich.console import Console
 
 from cogs.memory.errors import MnemeError
+from config import logs
 from config.settings import Settings, SettingsError, load_settings
 
 USAGE_ERROR = 2
@@ -45,18 +44,6 @@ def _misused(error: typer.TyperException) -> int:
     return USAGE_ERROR
 
 
-def configure_logging(settings: Settings) -> None:
-    """Log to standard error; libraries only where they warn."""
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
-    for noisy in ("httpx", "httpx2", "openai", "alembic", "transformers", "sentence_transformers", "faiss", "discord"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
 def quiet_libraries() -> None:
     """Keep model libraries off the network and off the terminal; said before they are imported."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -74,5 +61,5 @@ def prepared(**overrides: object) -> Settings:
     """Return the settings, with logging and libraries set up accordingly."""
     settings = load_settings(**overrides)
     quiet_libraries()
-    configure_logging(settings)
+    logs.configure(settings)
     return settings

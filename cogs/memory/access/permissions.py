@@ -34,12 +34,14 @@ __all__ = [
     "audience_scope",
     "can_read",
     "direct_scope",
+    "may_manage",
     "reader_scope",
     "snapshot_from_json",
     "threads_to_ask_about",
 ]
 
 ADMINISTRATOR = 1 << 3
+MANAGE_GUILD = 1 << 5
 VIEW_CHANNEL = 1 << 10
 READ_MESSAGE_HISTORY = 1 << 16
 CONNECT = 1 << 20
@@ -72,6 +74,16 @@ def permissions_in(snapshot: GuildSnapshot, member: MemberView, channel: Channel
             deny |= overwrite.deny
     bits = (bits & ~deny) | allow
     return bits if own is None else (bits & ~own.deny) | own.allow
+
+
+def may_manage(snapshot: GuildSnapshot, member: MemberView) -> bool:
+    """Return whether a member may manage the server: its owner, administrators, and whoever has Manage Server."""
+    if member.id == snapshot.owner_id:
+        return True
+    bits = snapshot.role_bits.get(snapshot.id, 0)
+    for role_id in member.role_ids:
+        bits |= snapshot.role_bits.get(role_id, 0)
+    return bool(bits & (ADMINISTRATOR | MANAGE_GUILD))
 
 
 def needed_to_read(channel: ChannelView) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.errors import MnemeError, ProfileError
 from cogs.memory.inference.device_worker import DeviceWorker
-from cogs.memory.inference.model_specs import RerankerSpec, RerankerUnavailable
+from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.inference.profiles import MemoryProfile, keeping_to_memory
+from cogs.memory.models.catalogue import find, is_remote, sources
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.score_cache import ScoreCache
 from cogs.memory.storage.images import ImageStore
@@ -85,15 +86,37 @@ class LoadoutFactory:
         with keeping_to_memory(profile):
             return self._load(profile, worker, tolerate_reranker)
 
-    def _load(self, profile: MemoryProfile, worker: DeviceWorker, tolerate_reranker: bool) -> Loadout:
+    def rerankers_here(self) -> list[str]:
+        """Return the names of the rerankers whose models are on this machine."""
+        names = []
+        for name, spec in self.specs.items():
+            folders = [find(model_id, revision, self.models_dir) for model_id, revision in sources(spec)]
+            if not is_remote(spec) and all(folder is not None for folder in folders):
+                names.append(name)
+        return names
+
+    def reranker(self, profile: MemoryProfile, name: str) -> RerankerService:
+        """Return one reranker, loaded on a profile's device; whoever asks closes it.
+
+        Raises:
+            RerankerUnavailable: it is not here, or cannot run on this machine.
+        """
+        service = RerankerService(profile, name, specs=self.specs, options=self._options(profile), cache=ScoreCache())
+        service.load()
+        return service
+
+    def _options(self, profile: MemoryProfile) -> LoadOptions:
         images = ImageStore(self.data_dir / "attachments", self.repository.database)
-        options = replace(
+        return replace(
             profile.load_options(self.models_dir),
             images=images,
             api_key=self.api_key,
             trust_remote_code=self.trusted,
             passages=self.repository.passages,
         )
+
+    def _load(self, profile: MemoryProfile, worker: DeviceWorker, tolerate_reranker: bool) -> Loadout:
+        options = self._options(profile)
         try:
             embedder = EmbeddingService.from_name(profile.embedder, options)
             embedder.load()
@@ -120,4 +143,4 @@ class LoadoutFactory:
             profile.index,
             snapshots=self.snapshots,
         )
-        return Loadout(profile, embedder, reranker, worker, indexes, cache, images, problem)
+        return Loadout(profile, embedder, reranker, worker, indexes, cache, cast("ImageStore", options.images), problem)

@@ -110,6 +110,13 @@ def create_engine(url: str) -> sa.Engine:
     return engine
 
 
+def known_revisions() -> frozenset[str]:
+    """Return the schemas that this version of the program can open."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return frozenset(revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions())
+
+
 def migrate(engine: sa.Engine) -> None:
     """Bring the schema up to date.
 

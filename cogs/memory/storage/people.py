@@ -94,6 +94,22 @@ class PeopleStore:
         with self._database.writing() as db:
             db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self._hasher.digest(user_id, guild_id)))
 
+    def opt_out_again(self, digests: Collection[str]) -> None:
+        """Record opt-outs by their hashes, as another database with the same key had them."""
+        with self._database.writing() as db:
+            known = set(db.scalars(sa.select(OPT_OUTS.c.digest)))
+            rows = [{"digest": digest} for digest in set(digests) - known]
+            if rows:
+                db.execute(sa.insert(OPT_OUTS), rows)
+
+    def opted_out_authors(self) -> set[tuple[int, int]]:
+        """Return those ``(user id, server id)`` who opted out and of whom messages are stored nevertheless."""
+        with self._database.reading() as db:
+            people = {
+                (row[0], row[1]) for row in db.execute(sa.select(MESSAGES.c.author_id, MESSAGES.c.guild_id).distinct())
+            }
+            return self.silent_authors(db, people)
+
     def is_opted_out(self, user_id: int, guild_id: int) -> bool:
         """Return whether a person said stop there or everywhere."""
         with self._database.reading() as db:

@@ -7,10 +7,12 @@ import sqlalchemy as sa
 from cogs.memory.storage.connection import Database
 from cogs.memory.storage.erasing import Eraser
 from cogs.memory.storage.guilds import GuildStore
+from cogs.memory.storage.judgements import JudgementStore
 from cogs.memory.storage.keyword_index import KeywordStore
 from cogs.memory.storage.labels import LabelStore
 from cogs.memory.storage.messages import MessageStore
 from cogs.memory.storage.meta import MetaStore
+from cogs.memory.storage.overview import OverviewRows
 from cogs.memory.storage.people import PeopleStore, PersonHasher
 from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.scope import ScopedReader
@@ -29,6 +31,8 @@ class Repository:
         self.keywords = KeywordStore(self.database, scoped)
         self.guilds = GuildStore(self.database)
         self.labels = LabelStore(self.database)
+        self.overview = OverviewRows(self.database, scoped)
+        self.judgements = JudgementStore(self.database, scoped)
         self.people = PeopleStore(self.database, self.keywords, hasher)
         self.messages = MessageStore(self.database, self.guilds, self.people, self.keywords)
         self.vectors = VectorRows(self.database)

@@ -148,6 +148,18 @@ class Passage(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Judgement(Base):
+    """Whether somebody called a message right or wrong for a question."""
+
+    __tablename__ = "judgements"
+
+    message_id: Mapped[int] = mapped_column(Snowflake, ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
+    query: Mapped[str] = mapped_column(String(1000), primary_key=True)
+    guild_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    right: Mapped[bool] = mapped_column(Boolean)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 class Meta(Base):
     """Small facts about this memory: the profile in use, counters."""
 
