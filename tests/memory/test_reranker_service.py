@@ -98,7 +98,7 @@ def test_a_message_that_is_judged_by_labels_leaves_nothing_in_the_cache() -> Non
 def test_a_score_among_others_is_that_of_this_list_also_where_each_was_scored_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def shared(self: Numbers, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
+    def shared(self: Numbers, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
         assert [float(document.text) for document in documents] == [score.raw for score in scores]
         total = sum(score.raw for score in scores)
         return [replace(score, probability=score.raw / total) for score in scores]

@@ -82,22 +82,6 @@ def mean_weights(models: Sequence[Weights]) -> dict[str, torch.Tensor]:
     }
 
 
-def merge_sequence(
-    base: Weights, models: Sequence[Weights], ts: Sequence[float], scale: float = 1.0
-) -> dict[str, torch.Tensor]:
-    """Return the merge of ``models``, one after the other: the k-th joins the vector so far at ``ts[k-1]``.
-
-    Raises:
-        ValueError: there is no model, or not one t for each model after the first.
-    """
-    if not models or len(ts) != len(models) - 1:
-        raise ValueError("a merge takes at least one model, and one t for each model after the first")
-    vector = task_vector(models[0], base)
-    for model, t in zip(models[1:], ts, strict=True):
-        vector = slerp(vector, task_vector(model, base), t)
-    return apply_vector(base, vector, scale)
-
-
 def search_merge(
     base: Weights,
     models: Sequence[Weights],

@@ -95,7 +95,6 @@ class IngestWorker:
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.batch_lock = asyncio.Lock()
-        self.embedded = 0
         self._waits: str | None = None
         self._unwritten: str | None = None
         self._lost: str | None = None
@@ -216,7 +215,7 @@ class IngestWorker:
             partial(loadout.indexes.add, items, vectors),
             mark_indexed=mark_indexed,
         )
-        self.embedded += await asyncio.to_thread(write)
+        await asyncio.to_thread(write)
         if loadout.reranker is not None and loadout.reranker.prepares:
             await self._prepare(loadout, loadout.reranker, items)
         return None

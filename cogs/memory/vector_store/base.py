@@ -38,9 +38,6 @@ class VectorStore(Protocol):
     def remove(self, message_ids: Sequence[int]) -> int:
         """Remove messages, in memory and in any snapshot on disk; return how many were there."""
 
-    def remove_channels(self, channel_ids: Sequence[int]) -> int:
-        """Remove everything of those channels, in memory and on disk; return how many were there."""
-
     def search(
         self, query: Vectors, channel_ids: frozenset[int], k: int, allowed: Ids | None = None
     ) -> list[tuple[int, float]]:

@@ -120,14 +120,6 @@ class FaissStore:
             else:
                 del self._channels[channel_id]
 
-    def remove_channels(self, channel_ids: Sequence[int]) -> int:
-        """Remove everything of those channels, in memory and on disk; return how many messages were there."""
-        with self._change:
-            with self._lock.write():
-                gone = [s for channel_id in set(channel_ids) for s in self._channels.pop(channel_id, [])]
-            self._free_on_disk([segment.slot for segment in gone if segment.slot is not None])
-            return sum(len(segment) for segment in gone)
-
     # -- searching --------------------------------------------------------------------------------------------------
 
     def search(
@@ -262,17 +254,6 @@ class FaissStore:
             self._snapshot.sync()
         except OSError as error:
             # What must go goes: the file can be deleted even where nothing can be written, and is made anew later.
-            log.warning("the index snapshot cannot be written (%s); it is deleted instead", error)
-            self._delete_snapshot()
-
-    def _free_on_disk(self, slots: list[int]) -> None:
-        if not slots:
-            return
-        try:
-            for slot in slots:
-                self._snapshot.free(slot)
-            self._snapshot.sync()
-        except OSError as error:
             log.warning("the index snapshot cannot be written (%s); it is deleted instead", error)
             self._delete_snapshot()
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cogs.lab.training.merge import apply_vector, mean_weights, merge_sequence, search_merge, slerp, task_vector
+from cogs.lab.training.merge import apply_vector, mean_weights, search_merge, slerp, task_vector
 
 BASE = {"a": torch.zeros(2), "b": torch.ones(1, 1), "steps": torch.tensor(3)}
 
@@ -51,8 +51,8 @@ def test_t_outside_the_arc_is_refused() -> None:
         slerp(vector, vector, 1.5)
 
 
-def test_a_sequence_scales_the_task_vector_and_leaves_counters_alone() -> None:
-    merged = merge_sequence(BASE, [weights(2, 0), weights(0, 2)], [1.0], scale=0.5)
+def test_the_task_vector_is_scaled_and_counters_are_left_alone() -> None:
+    merged = apply_vector(BASE, task_vector(weights(0, 2), BASE), 0.5)
     assert merged["a"].tolist() == pytest.approx([0.0, 1.0])
     assert int(merged["steps"]) == 3
     assert merged["steps"].dtype == BASE["steps"].dtype
@@ -61,8 +61,6 @@ def test_a_sequence_scales_the_task_vector_and_leaves_counters_alone() -> None:
 def test_other_architectures_are_refused() -> None:
     with pytest.raises(ValueError, match="same architecture"):
         task_vector({"a": torch.zeros(3), "b": BASE["b"], "steps": BASE["steps"]}, BASE)
-    with pytest.raises(ValueError, match="one t for each"):
-        merge_sequence(BASE, [weights(1, 0), weights(0, 1)], [])
 
 
 def test_half_precision_weights_come_back_in_half_precision() -> None:

@@ -178,7 +178,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(channel=st.integers(0, 4))
     def remove_channel(self, channel: int) -> None:
         there = [i for i, (c, _) in self.truth.items() if c == channel]
-        assert self.store.remove_channels([channel]) == len(there)
+        assert self.store.remove(there) == len(there)
         for i in there:
             del self.truth[i]
 

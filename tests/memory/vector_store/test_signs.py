@@ -147,7 +147,7 @@ def test_proving_an_index_that_is_emptied_meanwhile_says_nothing(
     store = filled(tmp_path)
 
     def emptied(*_: object, **__: object) -> npt.NDArray[np.int64]:
-        store.remove_channels(range(7))
+        store.remove(store.known()[0].tolist())
         return np.zeros(1, dtype=np.int64)
 
     monkeypatch.setattr(signs, "trial", emptied)

@@ -86,23 +86,27 @@ def test_soft_capped_logits(capped: Path, tmp_path: Path) -> None:
     assert [score.probability for score in scores] == pytest.approx(expected, abs=1e-5)
 
 
-def test_prompts_byte_for_byte() -> None:
-    assert kalm.render_document("Beijing.") == "<Document>: Beijing."
-    assert kalm.render_query(kalm.INSTRUCTION, "What is the capital of China?") == (
+def card_prompt(query: str) -> str:
+    """What the card's code has the decoder read."""
+    return (
         "<bos><start_of_turn>user\n"
         "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
         'Note that the answer can only be "yes" or "no".\n\n'
         "<Instruct>: Given a query, retrieve documents that answer the query.\n"
-        "<Query>: What is the capital of China?<end_of_turn>\n"
+        f"<Query>: {query}<end_of_turn>\n"
         "<start_of_turn>model\n\n\n\n"
     )
+
+
+def test_the_document_byte_for_byte() -> None:
+    assert kalm.render_document("Beijing.") == "<Document>: Beijing."
 
 
 @pytest.mark.parametrize("query", ["", "q", "Größe 東京 👋🏽?", "two  spaces\nand lines"])
 def test_the_decoders_tokens_are_those_of_the_whole_prompt(folder: Path, query: str) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    whole = tokenizer.encode(kalm.render_query("Find.", query), add_special_tokens=False).ids
-    assert kalm.KalmTokenizer(folder).query("Find.", query) == whole
+    whole = tokenizer.encode(card_prompt(query), add_special_tokens=False).ids
+    assert kalm.KalmTokenizer(folder).query(kalm.INSTRUCTION, query) == whole
 
 
 def test_text_of_people_is_never_a_special_token_and_a_long_query_is_cut_alone(folder: Path) -> None:

@@ -37,14 +37,6 @@ def render_document(text: str) -> str:
     return f"{DOCUMENT_MARK} {text}"
 
 
-def render_query(instruction: str, query: str) -> str:
-    """Return what the decoder reads."""
-    return (
-        f"<bos><start_of_turn>user\n{JUDGE}\n\n<Instruct>: {instruction}\n<Query>: {query}<end_of_turn>\n"
-        "<start_of_turn>model\n\n\n\n"
-    )
-
-
 class KalmTokenizer:
     """Documents and queries → token ids; text that spells a special token stays text.
 
