@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import psutil
 
 from cogs.bench import chatter
-from cogs.bench.measure import PROJECT, BenchError, PathFigures, machine
+from cogs.bench.loopback_discord import DiscordServer
+from cogs.bench.loopback_discord.bot_process import running_bot
+from cogs.bench.loopback_discord.gateway import HEARTBEAT_MS
+from cogs.bench.measure import BenchError, PathFigures, machine
 from cogs.bench.report import Bench, Target
 from cogs.bench.soak import memory_over_time
 from cogs.memory.storage.database import create_engine
@@ -49,26 +50,10 @@ class Observed:
     verified: Verification | None = None
 
 
-def loopback() -> tuple[Any, Any]:
-    """Return the modules of the loopback Discord and of the bot's process, which belong to the tests.
-
-    Raises:
-        BenchError: the program runs without its tests.
-    """
-    if str(PROJECT) not in sys.path:
-        sys.path.insert(0, str(PROJECT))
-    if importlib.util.find_spec("tests.discord_server") is None or importlib.util.find_spec("pytest") is None:
-        raise BenchError("The loopback Discord is part of the tests: run `make test` once, or use --direct.")
-    from tests import discord_server
-    from tests.e2e import bot_process
-
-    return discord_server, bot_process
-
-
 class Crowd:
     """A server of twenty channels whose members talk and ask; Ada manages it."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: DiscordServer) -> None:
         world = server.world
         self.server = server
         self.people = [world.person(name) for name in chatter.AUTHORS]
@@ -152,15 +137,14 @@ def _verify(data: Path) -> Verification:
 
 
 async def _soak(profile: str, rate: float, recalls: float, seconds: float, say: Callable[[str], None]) -> Observed:
-    discord_server, bot_process = loopback()
     seen = Observed()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        server = await discord_server.DiscordServer().start()
+        server = await DiscordServer().start()
         try:
             crowd = Crowd(server)
             say("starting the bot")
-            async with bot_process.running_bot(server, folder, MNEME_PROFILE=profile) as bot:
+            async with running_bot(server, folder, MNEME_PROFILE=profile) as bot:
                 sampler = asyncio.create_task(_sample(psutil.Process(bot.process.pid), seen))
                 await crowd.ask(Observed(), 0)
                 say(f"{rate:g} messages and {recalls:g} recalls a second for {seconds:g} s")
@@ -188,10 +172,9 @@ def run(
     """Let people send ``rate`` messages and ask ``recalls`` questions a second for ``seconds``.
 
     Raises:
-        BenchError: the tests, with the loopback Discord, are not there, or the bot ended badly.
+        BenchError: the bot ended badly.
     """
-    discord_server, _ = loopback()
-    interval = sys.modules[f"{discord_server.__name__}.gateway"].HEARTBEAT_MS / 1000
+    interval = HEARTBEAT_MS / 1000
     bench = Bench("soak", {}, machine())
     seen = asyncio.run(_soak(profile, rate, recalls, seconds, say))
     late = max(0.0, seen.silence - interval)

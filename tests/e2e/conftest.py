@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.discord_server import Channel, DiscordServer, Guild, Person
-from tests.discord_server.world import MANAGE_GUILD, PRIVATE_THREAD, PUBLIC_THREAD
-from tests.e2e.bot_process import BotProcess, running_bot
+from cogs.bench.loopback_discord import Channel, DiscordServer, Guild, Person
+from cogs.bench.loopback_discord.bot_process import BotProcess, running_bot
+from cogs.bench.loopback_discord.world import MANAGE_GUILD, PRIVATE_THREAD, PUBLIC_THREAD
 from tests.memory.ingest.test_labels import with_word_reranker
 
 PROFILES = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.discord_server import Channel, Person
+from cogs.bench.loopback_discord import Channel, Person
 from tests.e2e.conftest import Harbour
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.discord_server import Channel, DiscordServer
-from tests.e2e.bot_process import BotProcess, launch, running_bot
+from cogs.bench.loopback_discord import Channel, DiscordServer
+from cogs.bench.loopback_discord.bot_process import BotProcess, launch, running_bot
 from tests.e2e.conftest import Harbour, build, profile_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from cogs.bench.loopback_discord import Channel, DiscordServer, Guild, Person
+from cogs.bench.loopback_discord.bot_process import running_bot
 from tests.chat.test_language_model import piece
-from tests.discord_server import Channel, DiscordServer, Guild, Person
-from tests.e2e.bot_process import running_bot
 from tests.e2e.conftest import build
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -111,7 +111,7 @@ class Flex(Attention):
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """See :class:`Attention`; masks of blocks are no plain tensors, so no pass can be played again by them."""
-        raise NotImplementedError("FlexAttention's masks belong to one pass")
+        raise RuntimeError("FlexAttention's masks belong to one pass")
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, shared_key: Tensor, shared_value: Tensor, *, final: bool

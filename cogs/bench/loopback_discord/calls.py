@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.discord_server.world import Channel, Payload, Person, snowflake
+from cogs.bench.loopback_discord.world import Channel, Payload, Person, snowflake
 
 WAIT = 25.0
 

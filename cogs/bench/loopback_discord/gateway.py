@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
-from tests.discord_server.world import Payload, World
+from cogs.bench.loopback_discord.world import Payload, World
 
 HEARTBEAT_MS = 1000
 MESSAGE_CONTENT = 1 << 15

@@ -10,12 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.discord_server.calls import WAIT, Call, base, command_data
-from tests.discord_server.gateway import Gateway
-from tests.discord_server.rest import Fault, Rest
-from tests.discord_server.world import Channel, Guild, Payload, Person, World, moment_of, snowflake
+from cogs.bench.loopback_discord.calls import WAIT, Call, base, command_data
+from cogs.bench.loopback_discord.gateway import Gateway
+from cogs.bench.loopback_discord.rest import Fault, Rest
+from cogs.bench.loopback_discord.world import Channel, Guild, Payload, Person, World, moment_of, snowflake
 
-TOKEN = "loopback.token.0123456789"
+TOKEN = "loopback.token.0123456789"  # noqa: S105 - it opens nothing
 
 
 class DiscordServer:

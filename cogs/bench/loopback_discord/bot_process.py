@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cogs.bench.loopback_discord.server import DiscordServer
 from config.settings import PROJECT_DIR
-from tests.discord_server import DiscordServer
-from tests.memory.building import SHARED_MODELS
 
-STARTED = 60.0
+STARTED = 120.0
+SHARED_MODELS = PROJECT_DIR / "data" / "cache" / "models"
+"""The exported embedder is shared by all of them: exporting it takes seconds, and it is keyed by its weights."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ async def launch(server: DiscordServer, folder: Path, **settings: str) -> BotPro
     log_file = folder / "bot.log"
     with log_file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(Path(__file__).with_name("launch.py")), "run",
+            sys.executable, "-m", "cogs.app.loopback", "run",
             stdout=log, stderr=log, env=environment, cwd=folder,
         )  # fmt: skip
     return BotProcess(process, log_file)

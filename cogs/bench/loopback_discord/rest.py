@@ -12,9 +12,9 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from tests.discord_server.calls import Call
-from tests.discord_server.gateway import Gateway
-from tests.discord_server.world import PUBLIC_THREAD, Channel, Payload, World, moment_of, snowflake
+from cogs.bench.loopback_discord.calls import Call
+from cogs.bench.loopback_discord.gateway import Gateway
+from cogs.bench.loopback_discord.world import PUBLIC_THREAD, Channel, Payload, World, moment_of, snowflake
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
