@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk
 from pydantic import SecretStr
@@ -16,6 +17,12 @@ from pydantic import SecretStr
 from cogs.memory.errors import MnemeError
 
 log = logging.getLogger(__name__)
+
+#: Many times what a reply on Discord can show, and what a model may think before it. The endpoint is asked for
+#: ``max_tokens``, but it need not keep to them.
+MOST_CHARACTERS = 20_000
+MOST_PIECES = 20_000
+MOST_BYTES = 16 * 2**20
 
 #: Endpoints that want no key still get a header, because the client insists on one.
 _NO_KEY = "none"
@@ -95,10 +102,13 @@ class ChatModel:
             api_key=key or _NO_KEY,
             timeout=openai.Timeout(max(first_token_timeout, stall_timeout), connect=connect_timeout),
             max_retries=1,
+            http_client=openai.DefaultAsyncHttpxClient(
+                transport=_Bounded(), headers={"Accept-Encoding": "identity"}, follow_redirects=False
+            ),
         )
 
     async def stream(self, messages: Sequence[dict[str, str]]) -> AsyncGenerator[str, None]:
-        """Yield the answer piece by piece.
+        """Yield the answer piece by piece, and no more than :data:`MOST_CHARACTERS` in :data:`MOST_PIECES`.
 
         Raises:
             LlmUnreachable, LlmTimeout, LlmRefused: no answer, or no whole one; what was yielded before stands.
@@ -108,14 +118,19 @@ class ChatModel:
         stage, limit = "first token", self._first_token_timeout
         try:
             chunks = stream.__aiter__()
-            while True:
+            left = MOST_CHARACTERS
+            for _ in range(MOST_PIECES):
                 chunk = await self._within(limit, deadline, stage, anext(chunks, None))
                 if chunk is None:
                     return
                 text = _text_of(chunk)
                 if text:
                     stage, limit = "stream", self._stall_timeout
-                    yield text
+                    yield text[:left]
+                    left -= len(text)
+                if left <= 0:
+                    break
+            log.warning("the language model at %s does not stop; the rest of its answer is left out", self._host)
         finally:
             await stream.close()
 
@@ -160,6 +175,35 @@ class ChatModel:
             # An error told inside the stream, or an answer that is no JSON.
             log.warning("the language model at %s broke off (%s)", self._host, type(error).__name__)
             raise LlmRefused("The language model broke off its answer.", None) from None
+
+
+class _Bounded(httpx2.AsyncHTTPTransport):
+    """Passes on no more of an answer than anything that is wanted can take, and nothing compressed."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            await response.aclose()
+            raise httpx2.RemoteProtocolError("the answer is compressed")
+        response.stream = _BoundedStream(response.stream)
+        return response
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MOST_BYTES
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx2.RemoteProtocolError("the answer is too long")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def model_from_settings(settings: ModelSettings) -> ChatModel | None:

@@ -19,7 +19,7 @@ from cogs.chat.language_model import LlmError, model_from_settings
 from cogs.chat.prompt import Prompt, TokenCounter, approximate_tokens, build_prompt
 from cogs.chat.rendering import Answer, extractive_answer, render_answer, without_reasoning
 from cogs.memory.errors import BadRequest
-from cogs.memory.records import RecallRequest, RecallResult, Scope, StoredMessage, Turn
+from cogs.memory.records import Hit, RecallRequest, RecallResult, Scope, StoredMessage, Turn
 from cogs.memory.text.model_input import body
 from cogs.memory.text.presentation import degraded_notice, empty_sentence
 from cogs.memory.text.sanitize import visible
@@ -38,6 +38,7 @@ STARTS = 2
 """How often a reply is begun while what it rests on changes; then the memories are quoted without a model."""
 LOOK_SECONDS = 1.0
 """So often a growing reply looks whether what it rests on still stands."""
+UPDATE_SECONDS = 0.2
 CHANGED = "What I was answering from was changed meanwhile."
 NOTHING_YET = Answer("…", "…", ())
 
@@ -104,6 +105,7 @@ class ChatService:
         on_tokens_saved: Told of the tokens that evidence saved in each prompt, for the status.
         clock: Returns the present, aware.
         seconds_between_looks: How often a growing reply looks whether its memories still stand.
+        seconds_between_updates: How often a growing reply is rendered anew at most.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class ChatService:
         on_tokens_saved: Callable[[int], None] | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         seconds_between_looks: float = LOOK_SECONDS,
+        seconds_between_updates: float = UPDATE_SECONDS,
     ) -> None:
         self._memory = memory
         self._llm = llm
@@ -126,6 +129,7 @@ class ChatService:
         self._on_tokens_saved = on_tokens_saved
         self._clock = clock
         self._seconds_between_looks = seconds_between_looks
+        self._seconds_between_updates = seconds_between_updates
 
     async def close(self) -> None:
         """Close the connections to the language model."""
@@ -234,22 +238,27 @@ class ChatService:
             LlmError: the model failed, or had nothing to say.
             Withdrawn: the ground does not stand any more; looked at now and then, and before the last update.
         """
-        written, due = "", time.monotonic() + self._seconds_between_looks
+        written: list[str] = []
+        due, next_update = time.monotonic() + self._seconds_between_looks, 0.0
         async with aclosing(llm.stream(prompt.messages)) as pieces:
             async for piece in pieces:
-                written += piece
-                said = without_reasoning(visible(written), final=False)
+                written.append(piece)
                 if time.monotonic() >= due:
                     await self._require(ground, readable)
                     due = time.monotonic() + self._seconds_between_looks
+                # Rendering takes in all that was written, so it is done now and then and not for each piece.
+                if time.monotonic() < next_update:
+                    continue
+                said, answer = await asyncio.to_thread(_rendered, written, prompt.given, now, final=False)
+                next_update = time.monotonic() + self._seconds_between_updates
                 if said:
-                    yield self._update(prompt, result, render_answer(said, prompt.given, now), final=False)
-        said = without_reasoning(visible(written), final=True)
+                    yield self._update(prompt, result, answer, final=False)
+        said, answer = await asyncio.to_thread(_rendered, written, prompt.given, now, final=True)
         if not said:
             log.warning("the language model returned no words")
             raise LlmError("The language model returned nothing.")
         await self._require(ground, readable)
-        yield self._update(prompt, result, render_answer(said, prompt.given, now), final=True)
+        yield self._update(prompt, result, answer, final=True)
 
     async def _ground(self, prompt: Prompt, turns: Sequence[Turn], scope: Scope) -> dict[int, str]:
         """Map the messages that a prompt shows to what they say; turns that nobody remembers are left out."""
@@ -290,6 +299,12 @@ class ChatService:
             notice=failure or degraded_notice(result),
             result=result,
         )
+
+
+def _rendered(written: Sequence[str], given: Sequence[Hit], now: dt.datetime, *, final: bool) -> tuple[str, Answer]:
+    """Return what a model has said so far, and how it is shown."""
+    said = without_reasoning(visible("".join(written)), final=final)
+    return said, render_answer(said, given, now)
 
 
 def _always(scope: Scope) -> Callable[[], Awaitable[Scope]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,7 +14,16 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from cogs.chat.language_model import ChatModel, LlmError, LlmRefused, LlmTimeout, LlmUnreachable, model_from_settings
+from cogs.chat.language_model import (
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    ChatModel,
+    LlmError,
+    LlmRefused,
+    LlmTimeout,
+    LlmUnreachable,
+    model_from_settings,
+)
 
 SECRET = "sk-very-secret-0123456789"
 ASK = [{"role": "user", "content": "hello"}]
@@ -24,12 +35,17 @@ def piece(text: str) -> bytes:
     return b"data: " + json.dumps({**chunk, "choices": [choice]}).encode() + b"\n\n"
 
 
+#: What never ends, each in its own way: words, empty pieces, one line.
+ENDLESS = {"words": piece("many words " * 20) * 50, "nothing": piece("") * 200, "one-line": b"x" * 65_536}
+
+
 class Endpoint:
     """A loopback endpoint; each path under ``/<behaviour>/v1`` goes wrong in its own way."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, object]]] = []
         self.url = ""
+        self.written = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         behaviour = request.match_info["behaviour"]
@@ -45,6 +61,16 @@ class Endpoint:
             while True:
                 await response.write(b": keep-alive\n\n")
                 await asyncio.sleep(0.05)
+        if behaviour in ENDLESS:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await response.write(ENDLESS[behaviour])
+                    self.written += len(ENDLESS[behaviour])
+            return response
+        if behaviour == "compressed":
+            squeezed = web.Response(body=gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})
+            await squeezed.prepare(request)
+            return squeezed
         await response.write(piece("Hello "))
         if behaviour == "stall":
             await asyncio.sleep(30)
@@ -204,3 +230,25 @@ def test_half_settings_are_told_of_at_the_start(settings: Named, sentence: str) 
 def test_no_settings_mean_no_model() -> None:
     assert model_from_settings(Named()) is None
     assert isinstance(model_from_settings(Named("http://127.0.0.1:1/v1", "m")), ChatModel)
+
+
+@pytest.mark.parametrize("behaviour", ENDLESS)
+async def test_a_model_that_does_not_stop_is_stopped(endpoint: Endpoint, behaviour: str) -> None:
+    model = ChatModel(f"{endpoint.url}/{behaviour}/v1", "m", first_token_timeout=100, total_timeout=150)
+    said, failed = "", None
+    try:
+        async for part in model.stream(ASK):
+            said += part
+    except LlmError as error:
+        failed = error
+    finally:
+        await model.close()
+    assert len(said) == (MOST_CHARACTERS if behaviour == "words" else 0)
+    assert (failed is None) == (behaviour != "one-line")
+    assert endpoint.written < 2 * MOST_BYTES
+
+
+async def test_a_compressed_answer_is_not_decompressed(listen: Callable[[str], Awaitable[Heard]]) -> None:
+    said, error = await listen("compressed")
+    assert said == ""
+    assert isinstance(error, LlmError)

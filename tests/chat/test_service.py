@@ -4,9 +4,11 @@ import datetime as dt
 from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from cogs.chat import service
 from cogs.chat.language_model import LlmError, LlmTimeout
 from cogs.chat.pacing import Pacer
 from cogs.chat.rendering import render_answer, without_reasoning
@@ -60,8 +62,10 @@ class Model:
             raise self.error
 
 
-async def replies(memory: Memory, model: Model | None, question: str = "What colour?") -> list[ReplyUpdate]:
-    chat = ChatService(memory, model, clock=lambda: NOW)
+async def replies(
+    memory: Memory, model: Model | None, question: str = "What colour?", seconds_between_updates: float = 0.0
+) -> list[ReplyUpdate]:
+    chat = ChatService(memory, model, clock=lambda: NOW, seconds_between_updates=seconds_between_updates)
     return [update async for update in chat.reply(question, SCOPE, [Turn("Cy", "hi")], asker="Dee")]
 
 
@@ -235,3 +239,18 @@ def test_an_hours_stream_stays_within_discords_pace() -> None:
 def test_the_question_is_what_is_left_without_the_mention() -> None:
     assert question_of("<@99> what did <@5> say?", 99) == "what did <@5> say?"
     assert question_of("so <@!99>, when?", 99) == "so , when?"
+
+
+async def test_a_long_answer_is_rendered_now_and_then_and_not_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+
+    def counted(said: str, *more: Any, **named: Any) -> Any:
+        nonlocal read
+        read += len(said)
+        return render_answer(said, *more, **named)
+
+    monkeypatch.setattr(service, "render_answer", counted)
+    pieces = ["word "] * 4_000
+    updates = await replies(Memory(*HITS), Model(*pieces), seconds_between_updates=0.2)
+    assert updates[-1].final
+    assert read < 20 * len("".join(pieces)), "each piece would read all pieces before it"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Final
 import av
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 log = logging.getLogger(__name__)
 PATCH, MERGE, TEMPORAL = 16, 2, 2
@@ -32,6 +34,21 @@ MOST_DECODED: Final = 2_000
 """Frames of a video that are decoded one by one; of a longer one only those that stand for themselves."""
 LARGEST_PIXELS: Final = 50_000_000
 """An image of more pixels is left out: decoding it would take gigabytes."""
+DECODED_PIXELS: Final = 400_000_000
+"""All frames of an animation together; what comes behind them is left out."""
+FILMED_PIXELS: Final = 4_000_000_000
+"""All frames of a video together: half an hour of the smallest, some thousand of the usual size."""
+ANIMATED_FRAMES: Final = 500
+FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+"""What is opened as an image. Others start programs (PostScript) or are decoded by code that few have looked at."""
+Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS
+
+
+UNREADABLE: Final = (
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, OverflowError, MemoryError),
+    *(struct.error, zlib.error, av.FFmpegError, Image.DecompressionBombError),
+)
+"""What the decoders raise for a file that is broken, or made to break them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ def read_pictures(files: Sequence[Path], most: int) -> list[Picture]:
     for file in files[:most]:
         try:
             pictures.append(read_picture(file))
-        except (OSError, ValueError, av.FFmpegError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             log.warning("an image could not be read and is left out: %s", type(error).__name__)
     return pictures
 
@@ -70,12 +87,12 @@ def read_picture(file: Path) -> Picture:
             nothing.
     """
     try:
-        opened = Image.open(file)
+        opened = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         return _video(file)
     with opened as image:
         _refuse_too_large(image.width, image.height)
-        if getattr(image, "n_frames", 1) > 1:
+        if _moves(image):
             return _animation(image)
         frame = _pixels(image, MOST_TOKENS)
     # A still image fills both frames of a pair.
@@ -102,9 +119,12 @@ def _video(file: Path) -> Picture:
         step = seconds / count
         frames: list[npt.NDArray[np.float32]] = []
         starts: list[float] = []
+        pixels = 0
         for number, frame in enumerate(container.decode(stream)):
-            if number >= MOST_DECODED or len(frames) == count:
+            pixels += frame.width * frame.height
+            if number >= MOST_DECODED or len(frames) == count or pixels > FILMED_PIXELS:
                 break
+            _refuse_too_large(frame.width, frame.height)
             start = float(frame.time or 0.0)
             if start >= len(frames) * step - 1e-6:
                 frames.append(_pixels(frame.to_image(), FRAME_TOKENS))  # type: ignore[no-untyped-call]
@@ -122,11 +142,31 @@ def _paired(frames: list[npt.NDArray[np.float32]], starts: list[float]) -> Pictu
     return Picture(*_patches(np.stack(frames)), tuple((first + second) / 2 for first, second in pairs))
 
 
+def _moves(image: Image.Image) -> bool:
+    """Return whether there is a second frame, without counting them, which reads the whole file."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)
+    return True
+
+
 def _animation(image: Image.Image) -> Picture:
     starts, now = [], 0.0
-    for frame in ImageSequence.Iterator(image):
+    # Each frame is decoded on the way, as most are drawn over the one before; here once and below once again.
+    most = max(TEMPORAL, min(ANIMATED_FRAMES, DECODED_PIXELS // (2 * max(1, image.width * image.height))))
+    for index in range(most):
+        try:
+            image.seek(index)
+        except EOFError:
+            break
+        _refuse_too_large(image.width, image.height)
+        if image.format == "WEBP":
+            image.load()  # only then it is known how long the frame is shown
         starts.append(now)
-        now += max(float(frame.info.get("duration", 100)), 10.0) / 1000
+        now += max(float(image.info.get("duration", 100)), 10.0) / 1000
     count = min(max(int(now * FRAMES_A_SECOND), TEMPORAL), MOST_FRAMES, len(starts))
     chosen = np.linspace(0, len(starts) - 1, count).round().astype(int).tolist()
     frames = []

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import sqlalchemy as sa
 
+from cogs.memory.inference.bounded_http import PLAIN, BoundedTransport
 from cogs.memory.records import Attachment, StoredMessage
 from cogs.memory.storage.connection import MESSAGES, Database
 
@@ -82,7 +83,12 @@ class ImageStore:
         """Bring the images of messages here; return what each has. What cannot be fetched is left out."""
         if self._bytes is None:
             self._bytes = self._sweep()
-        with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False) as client:
+        with httpx.Client(
+            headers=PLAIN,
+            timeout=TIMEOUT_SECONDS,
+            follow_redirects=False,
+            transport=BoundedTransport(LARGEST_FILE),
+        ) as client:
             for item in items:
                 for attachment in [a for a in item.message.attachments if is_image(a)][:MOST_IMAGES]:
                     if not (self._folder / str(item.message.id) / str(attachment.id)).is_file():
@@ -103,13 +109,7 @@ class ImageStore:
                 if response.status_code != 200:
                     log.info("an image could not be fetched: status %d", response.status_code)
                     return None
-                data = bytearray()
-                for chunk in response.iter_bytes():
-                    data += chunk
-                    if len(data) > LARGEST_FILE:
-                        log.info("an image is larger than it said and is left out")
-                        return None
-                return bytes(data)
+                return response.read()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # The address of a private channel's file is a secret of its own.
             log.info("an image could not be fetched: %s", type(error).__name__)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import gzip
 import json
 import logging
 import math
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -272,3 +274,26 @@ def test_known_hosts_give_their_shape() -> None:
     assert guess_shape("https://api.jina.ai/v1/rerank") == "jina"
     assert guess_shape("https://memos.memtensor.cn/api/openmem/v1/rerank") == "memos"
     assert guess_shape("http://10.0.0.2:8000/v1/rerank") == "vllm"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_a_compressed_answer_is_refused_before_it_is_decompressed(server: LoopbackServer, encoding: str) -> None:
+    small = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
+    server.script = [Reply(body=small, headers={"Content-Encoding": encoding})]
+    tracemalloc.start()
+    try:
+        with pytest.raises(RerankServerError, match="compressed"):
+            reranker(server).score("capital?", DOCUMENTS)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert server.requests[0][1]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'[{"index": 0, "score": 1' + b"0" * 4_000 + b"}]", b" " * (http.LARGEST_ANSWER_BYTES + 1)]
+)
+def test_an_answer_made_to_break_its_reader_is_an_error_of_the_server(server: LoopbackServer, body: bytes) -> None:
+    server.script = [Reply(body=body)]
+    with pytest.raises(RerankServerError):
+        reranker(server).score("capital?", [Document("x")])

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from cogs.memory.inference.bounded_http import PLAIN, BoundedTransport, TooLarge
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.base import Document, Reranker, Scale, Score, to_probability
 
@@ -32,7 +33,8 @@ HOSTS: Final = {"cohere": "cohere", "jina": "jina", "memtensor": "memos", "openm
 SCALES: Final = ("probability", "logit")
 RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 LONGEST_WAIT_SECONDS: Final = 20.0
-LARGEST_ANSWER_BYTES: Final = 32 * 2**20
+LARGEST_ANSWER_BYTES: Final = 8 * 2**20
+"""Scores of a hundred documents take thousands of bytes; some servers send the documents back as well."""
 EXPLAINED: Final = {
     400: "it does not understand the request; check `shape` and `model`",
     401: "it wants a key: set MNEME_RERANKER_API_KEY",
@@ -120,7 +122,12 @@ class HttpReranker(Reranker):
         super().__init__(spec)
         self._server = server
         self._sleep = sleep
-        self._client = httpx.Client(headers=dict(headers), timeout=server.timeout, follow_redirects=False)
+        self._client = httpx.Client(
+            headers={**PLAIN, **headers},
+            timeout=server.timeout,
+            follow_redirects=False,
+            transport=BoundedTransport(LARGEST_ANSWER_BYTES),
+        )
 
     def score(self, query: str, documents: Sequence[Document]) -> list[Score]:
         """Score ``documents`` in their order.
@@ -156,6 +163,8 @@ class HttpReranker(Reranker):
     def _post_once(self, body: Mapping[str, Any]) -> object:
         try:
             response = self._client.post(self._server.url, json=body)
+        except TooLarge as error:
+            raise RerankServerError(f"The rerank server {self._server.shown} is not usable: {error}.") from None
         except httpx.HTTPError as error:
             passing = isinstance(error, (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError))
             # httpx' own message may carry the address with its credentials.
@@ -170,11 +179,9 @@ class HttpReranker(Reranker):
         raise RerankServerError(self._refusal(status), status)
 
     def _json(self, response: httpx.Response) -> object:
-        if len(response.content) > LARGEST_ANSWER_BYTES:
-            raise RerankServerError(f"The rerank server {self._server.shown} returned more than any scores need.")
         try:
             answer: object = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RerankServerError(f"The rerank server {self._server.shown} returned no JSON.") from None
         return answer
 
@@ -211,7 +218,7 @@ def place_scores(answer: object, count: int) -> list[float]:
             raise RerankServerError(f"The rerank server returned the index {_short(index)} for {count} documents.")
         if index in scores:
             raise RerankServerError(f"The rerank server returned the index {index} twice.")
-        if isinstance(score, bool) or not isinstance(score, (int, float)) or not math.isfinite(score):
+        if isinstance(score, bool) or not isinstance(score, (int, float)) or not _is_finite(score):
             raise RerankServerError(f"The rerank server returned {_short(score)} as the score of document {index}.")
         scores[index] = float(score)
     if missing := count - len(scores):
@@ -226,8 +233,15 @@ def _first(result: Mapping[str, object], *names: str) -> object:
     return next((result[name] for name in names if name in result), None)
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int of hundreds of digits is JSON too
+        return False
+
+
 def _short(value: object) -> str:
-    return repr(value)[:40]
+    return "a number too long" if isinstance(value, int) and value.bit_length() > 128 else repr(value)[:40]
 
 
 def _reason(error: httpx.HTTPError) -> str:
