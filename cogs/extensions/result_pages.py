@@ -8,13 +8,17 @@ import logging
 import discord
 
 from cogs.commands.recall import RecallAnswer, still_readable
+from cogs.commands.share import shared
 from cogs.extensions.buttons import Interaction, OwnView
 from cogs.extensions.parameters import reader
+from cogs.extensions.talk_pages import TalkPages
+from cogs.memory.errors import BadRequest
 from cogs.memory.records import Scope
 from cogs.memory.text.presentation import HitViews, PageView
 
 log = logging.getLogger(__name__)
 COLOUR = discord.Colour(0x5865F2)
+_NONE = discord.SelectOption(label="Nothing yet", value="0")
 
 
 def page_embed(page: PageView) -> discord.Embed:
@@ -23,6 +27,11 @@ def page_embed(page: PageView) -> discord.Embed:
     for name, value in page.fields:
         embed.add_field(name=name, value=value, inline=False)
     return embed.set_footer(text=page.footer)
+
+
+def fit_plain(text: str, limit: int) -> str:
+    """Return a text cut for a place where Discord shows no markdown."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 class ResultPages(OwnView):
@@ -39,7 +48,7 @@ class ResultPages(OwnView):
     async def first(self, interaction: Interaction) -> None:
         """Show the first page as the answer to a deferred command."""
         embed = await self._render(interaction)
-        if self._pages > 1:
+        if self._answer.result.hits:
             await interaction.followup.send(embed=embed, view=self, ephemeral=True)
             bot = interaction.client
             oldest = bot.open_pages.add(self)
@@ -60,7 +69,14 @@ class ResultPages(OwnView):
         self._page = min(max(self._page, 0), self._pages - 1)
         self.previous.disabled = self._page == 0
         self.following.disabled = self._page == self._pages - 1
-        return page_embed(pages[self._page])
+        page = pages[self._page]
+        choosers: tuple[discord.ui.Select[ResultPages], ...] = (self.look_around, self.share)
+        for chooser in choosers:
+            chooser.options = [
+                discord.SelectOption(label=fit_plain(hit.title, 100), value=str(hit.message_id)) for hit in page.hits
+            ] or [discord.SelectOption(label="Nothing is left", value="0")]
+            chooser.disabled = not page.hits
+        return page_embed(page)
 
     async def close(self) -> None:
         """Stop listening, and take the buttons away."""
@@ -81,6 +97,24 @@ class ResultPages(OwnView):
         self._page += step
         self._answer = await still_readable(interaction.client.service, await reader(interaction), self._answer)
         await interaction.edit_original_response(embed=await self._render(interaction), view=self)
+
+    @discord.ui.select(placeholder="Show the talk around …", row=1, options=[_NONE])
+    async def look_around(self, interaction: Interaction, chosen: discord.ui.Select[ResultPages]) -> None:
+        """Show a hit in its conversation."""
+        await TalkPages(int(chosen.values[0]), interaction.user.id).first(interaction)
+
+    @discord.ui.select(placeholder="Share in this channel …", row=2, options=[_NONE])
+    async def share(self, interaction: Interaction, chosen: discord.ui.Select[ResultPages]) -> None:
+        """Post a hit for everybody, if everybody may read it."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        guild, channel = interaction.guild, interaction.channel
+        if guild is None or channel is None or interaction.channel_id is None:
+            raise BadRequest("Sharing works in the channel of a server.")
+        if not interaction.permissions.send_messages:
+            raise BadRequest("You may not write in this channel.")
+        audience = await interaction.client.readers.audience(guild, interaction.channel_id)
+        text = await shared(interaction.client.service, audience, int(chosen.values[0]), interaction.user.display_name)
+        await interaction.followup.send(text, ephemeral=False, allowed_mentions=discord.AllowedMentions.none())
 
     @discord.ui.button(label="Previous", style=discord.ButtonStyle.secondary)
     async def previous(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:

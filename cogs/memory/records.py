@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MessageKind = Literal["default", "reply", "system"]
-Has = Literal["link", "image", "file", "embed"]
+Has = Literal["link", "embed", "file", "image", "video", "sound", "voice", "sticker", "poll"]
+AuthorKind = Literal["person", "bot"]
+Order = Literal["best", "newest", "oldest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,21 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a person asked for beside the words; ``before`` is exclusive, ``after`` inclusive."""
+    """What a person asked for beside the words; ``before`` is exclusive, ``after`` inclusive.
+
+    ``mentions`` are people whose mention a message holds, ``host`` is of a link in it, ``file_type`` the ending of a
+    file's name without its dot.
+    """
 
     author_ids: frozenset[int] | None = None
     after: dt.datetime | None = None
     before: dt.datetime | None = None
     has: Has | None = None
     label: str | None = None
+    mentions: frozenset[int] | None = None
+    host: str | None = None
+    file_type: str | None = None
+    author_kind: AuthorKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +175,7 @@ class RecallResult:
     ``degraded`` is a sentence for the reader where the order is not the reranker's, else ``None``.
     ``reranker`` names what scored the hits. ``seconds`` holds the time of each stage. ``stages`` maps
     ``keyword``, ``semantic``, ``fused`` and ``reranked`` to ``(message id, score)`` in order, only where asked.
+    ``order`` says how the hits are sorted; without a query they are listed by time.
     """
 
     hits: tuple[Hit, ...]
@@ -174,6 +185,23 @@ class RecallResult:
     degraded: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     stages: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    order: Order = "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A message with the talk around it, the oldest first.
+
+    ``answers_to`` is the message that it replies to, where that lies further up; ``answered_by`` are replies to it that
+    lie further down. ``earlier`` and ``later`` say whether the channel holds more in that direction.
+    """
+
+    message: StoredMessage
+    turns: tuple[StoredMessage, ...]
+    answers_to: StoredMessage | None = None
+    answered_by: tuple[StoredMessage, ...] = ()
+    earlier: bool = False
+    later: bool = False
 
 
 JsonObject = dict[str, Any]

@@ -13,6 +13,7 @@ from cogs.memory.ingest.labels import Labels, LabelWorker
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout
 from cogs.memory.profile_switch import ProfileLoader, ProfileSwitch, queue_missing, retire
+from cogs.memory.recall.browsing import Browsing
 from cogs.memory.recall.insight import Insight
 from cogs.memory.recall.pipeline import Recall
 from cogs.memory.records import Reach, Scope, Status
@@ -33,6 +34,7 @@ class Running:
     housekeeping: Housekeeping
     switch: ProfileSwitch
     insight: Insight
+    browsing: Browsing
 
     @classmethod
     def around(
@@ -69,6 +71,7 @@ class Running:
             Housekeeping(repository, slot, forgetting, eraser),
             ProfileSwitch(repository, slot, ingest, loader, problem),
             Insight(repository, slot, loader.factory, recall.latency),
+            Browsing(repository, slot),
         )
 
     async def begin(self, repository: Repository) -> None:

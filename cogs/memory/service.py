@@ -17,6 +17,7 @@ from cogs.memory.ingest.labels import LabelWorker
 from cogs.memory.ingest.worker import IngestWorker
 from cogs.memory.models.loadout import Loadout, LoadoutFactory
 from cogs.memory.profile_switch import ProfileLoader, Progress
+from cogs.memory.recall.browsing import Browsing
 from cogs.memory.recall.insight import Insight
 from cogs.memory.records import (
     ChannelInfo,
@@ -126,6 +127,11 @@ class MemoryService:
     def label_worker(self) -> LabelWorker:
         """The worker that judges labels."""
         return self._parts.label_worker
+
+    @property
+    def browsing(self) -> Browsing:
+        """Lists by time, and the talk around a message."""
+        return self._parts.browsing
 
     @property
     def insight(self) -> Insight:

@@ -112,6 +112,7 @@ async def _import(settings: Settings, files: list[Path], as_json: bool) -> int:
 def recall(
     guild: Annotated[int | None, typer.Option(help="The server's id; needed where several are remembered.")] = None,
     as_user: Annotated[str | None, typer.Option(help="Search as this member, by name or id.")] = None,
+    around: Annotated[int | None, typer.Option(min=1, help="Show the talk around hit N instead.")] = None,
     as_json: JsonFlag = False,
     **options: Any,
 ) -> int:
@@ -119,7 +120,7 @@ def recall(
     command = read_options(RecallCommand, options)
     from cogs.shell.recall import recall_command
 
-    return run_async(recall_command(prepared(), command, guild, as_user, as_json))
+    return run_async(recall_command(prepared(), command, guild, as_user, around, as_json))
 
 
 def profiles(as_json: JsonFlag = False) -> int:

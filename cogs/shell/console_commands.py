@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from cogs.chat.service import ChatService
 from cogs.commands import administration, own_words
 from cogs.commands.administration import ForgetCommand, LabelCommand, RetentionCommand
+from cogs.commands.around import STEP, AroundAnswer, around
 from cogs.commands.asker import Asker, managed_guild, may_manage
 from cogs.commands.lookups import member_named, one_channel, visible_channels
 from cogs.commands.options import options_of, read_options
@@ -37,6 +38,7 @@ def help_text() -> str:
 /recall QUERY {options}
                       find what was said
 /similar N            what says something like hit N of the last result
+/around N             the talk around hit N; /earlier and /later show more of it
 /as NAME              speak as another member          /members   who is there
 /in CHANNEL           go to a channel, /in dm for a direct message
 /memory status · profile list · profile use NAME · channels list|include|exclude NAME · retention DAYS
@@ -56,6 +58,7 @@ class ConsoleCommands:
         self._member = snapshot.members[0]
         self._channel_id: int | None = None
         self._last: RecallAnswer | None = None
+        self._talk: AroundAnswer | None = None
         self._last_id = 0
         self._enter_first_channel()
 
@@ -125,6 +128,9 @@ class ConsoleCommands:
             "help": self._help,
             "recall": self._recall,
             "similar": self._similar,
+            "around": self._around,
+            "earlier": self._earlier,
+            "later": self._later,
             "as": self._as,
             "in": self._in,
             "members": self._members,
@@ -169,16 +175,42 @@ class ConsoleCommands:
         return self._last.as_text()
 
     async def _similar(self, text: str) -> str:
+        self._last = await similar(self._service, self._asker(), self._numbered(text, "similar"))
+        return self._last.as_text()
+
+    def _numbered(self, text: str, command: str) -> int:
+        """Return the id of a hit of the last result by its number.
+
+        Raises:
+            BadRequest: there is no such hit.
+        """
         hits = () if self._last is None else self._last.result.hits
         numbers = [str(number) for number in range(1, len(hits) + 1)]
         if text not in numbers:
             raise BadRequest(
-                f"Name a hit of the last result: /similar 1 to /similar {len(hits)}."
+                f"Name a hit of the last result: /{command} 1 to /{command} {len(hits)}."
                 if hits
-                else "Search first: /similar N looks for what is like hit N."
+                else f"Search first: /{command} N is about hit N of the last result."
             )
-        self._last = await similar(self._service, self._asker(), hits[numbers.index(text)].message.id)
-        return self._last.as_text()
+        return hits[numbers.index(text)].message.id
+
+    async def _around(self, text: str) -> str:
+        self._talk = await around(self._service, self._asker(), self._numbered(text, "around"))
+        return self._talk.as_text() + _further(self._talk)
+
+    async def _earlier(self, _: str) -> str:
+        return await self._more(before=STEP)
+
+    async def _later(self, _: str) -> str:
+        return await self._more(after=STEP)
+
+    async def _more(self, before: int = 0, after: int = 0) -> str:
+        talk = self._talk
+        if talk is None:
+            raise BadRequest("Look around a hit first: /around 1.")
+        shown = talk.conversation.message.id
+        self._talk = await around(self._service, self._asker(), shown, talk.before + before, talk.after + after)
+        return self._talk.as_text() + _further(self._talk)
 
     async def _say(self, text: str) -> AsyncIterator[str]:
         """Remember a message as Discord's would be, and answer it for everybody who can see the channel."""
@@ -298,6 +330,13 @@ def read_line(command: type[Command], text: str, *, first: str | None = None) ->
         else:
             given[name] = value
     return read_options(command, given)
+
+
+def _further(talk: AroundAnswer) -> str:
+    ways = [
+        name for name, there in (("/earlier", talk.conversation.earlier), ("/later", talk.conversation.later)) if there
+    ]
+    return f"\n({' and '.join(ways)} for more)" if ways else ""
 
 
 def _value(text: str, option: str) -> str:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
+from cogs.commands.around import AroundAnswer, around
 from cogs.commands.asker import Asker
 from cogs.commands.lookups import member_named, one_guild
 from cogs.commands.recall import RecallAnswer, RecallCommand, recall, understand
@@ -22,7 +23,12 @@ OPERATOR = 0
 
 
 async def recall_command(
-    settings: Settings, command: RecallCommand, guild: int | None, as_user: str | None, as_json: bool
+    settings: Settings,
+    command: RecallCommand,
+    guild: int | None,
+    as_user: str | None,
+    hit: int | None,
+    as_json: bool,
 ) -> int:
     """Search and print; nothing is written, so it works beside a running bot.
 
@@ -31,6 +37,7 @@ async def recall_command(
         command: What to look for.
         guild: The server's id; needed where several are remembered.
         as_user: The member whose rights apply, by name or id; ``None`` for the operator, who reads every channel.
+        hit: Show the talk around this hit, counted from 1, instead of the hits.
         as_json: Print one JSON object instead of text.
 
     Raises:
@@ -43,27 +50,32 @@ async def recall_command(
     service = await MemoryService.open(settings, exclusive=False)
     try:
         await service.start(ingest=False)
-        answer = await _recall(service, settings, command, guild, as_user, now)
+        asker = await _asker(service, settings, guild, as_user, now)
+        answer: RecallAnswer | AroundAnswer = await recall(service, asker, command)
+        if hit is not None:
+            answer = await around(service, asker, _hit(answer, hit))
         print(json.dumps(answer.as_json(), ensure_ascii=False) if as_json else answer.as_text())
     finally:
         await service.close()
     return 0
 
 
-async def _recall(
-    service: MemoryService,
-    settings: Settings,
-    command: RecallCommand,
-    guild: int | None,
-    as_user: str | None,
-    now: dt.datetime,
-) -> RecallAnswer:
+def _hit(answer: RecallAnswer | AroundAnswer, number: int) -> int:
+    hits = answer.result.hits if isinstance(answer, RecallAnswer) else ()
+    if number > len(hits):
+        raise BadRequest(f"There are {len(hits)} hits; --around {number} names none of them.")
+    return hits[number - 1].message.id
+
+
+async def _asker(
+    service: MemoryService, settings: Settings, guild: int | None, as_user: str | None, now: dt.datetime
+) -> Asker:
+    """Return who asks: the operator, who reads every channel, or one member."""
     guild_id = one_guild(guild, await service.guild_ids())
     channels = await service.channels(guild_id)
-    asker = Asker(OPERATOR, now, Scope.of(guild_id, [channel.id for channel in channels]), guild_id)
     if as_user is not None:
-        asker = _member(load_snapshots(settings.data_dir).get(guild_id), as_user, channels, now)
-    return await recall(service, asker, command)
+        return _member(load_snapshots(settings.data_dir).get(guild_id), as_user, channels, now)
+    return Asker(OPERATOR, now, Scope.of(guild_id, [channel.id for channel in channels]), guild_id)
 
 
 def _member(snapshot: GuildSnapshot | None, wanted: str, channels: list[ChannelInfo], now: dt.datetime) -> Asker:

@@ -182,7 +182,7 @@ def shell(*arguments: str) -> tuple[int, str, str]:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setattr("sys.argv", ["bot.py", *arguments])
         patch.setattr("cogs.shell.startup.errors.file", err)
-        patch.setattr("cogs.shell.startup.configure_logging", lambda _: None)
+        patch.setattr("config.logs.configure", lambda _: None)
         code = guarded(bot.app)
     return code, out.getvalue(), err.getvalue()
 

@@ -96,14 +96,19 @@ class ScopedReader:
         if filters.before is not None:
             conditions.append(MESSAGES.c.created_ms < to_ms(filters.before))
         if filters.has is not None:
-            conditions.append(
-                {
-                    "link": MESSAGES.c.has_link.is_(True),
-                    "image": MESSAGES.c.has_image.is_(True),
-                    "file": MESSAGES.c.has_file.is_(True),
-                    "embed": MESSAGES.c.embed_text != "",
-                }[filters.has]
-            )
+            conditions.append(_having(filters.has))
+        if filters.mentions is not None:
+            marks = [f"<@{mark}{user}>" for user in sorted(filters.mentions) for mark in ("", "!")]
+            conditions.append(sa.or_(*(MESSAGES.c.content.contains(mark, autoescape=True) for mark in marks)))
+        if filters.host is not None:
+            ends = [f"://{filters.host.lower()}", f".{filters.host.lower()}/", f"://www.{filters.host.lower()}"]
+            words = sa.func.lower(MESSAGES.c.content + " " + MESSAGES.c.embed_text)
+            conditions.append(MESSAGES.c.has_link.is_(True))
+            conditions.append(sa.or_(*(words.contains(end, autoescape=True) for end in ends)))
+        if filters.file_type is not None:
+            conditions.append(_files().contains(f'.{filters.file_type.lower()}"', autoescape=True))
+        if filters.author_kind is not None:
+            conditions.append(MESSAGES.c.author_is_bot.is_(filters.author_kind == "bot"))
         if filters.label is not None:
             conditions.append(
                 sa.exists(
@@ -113,6 +118,30 @@ class ScopedReader:
                 )
             )
         return conditions
+
+
+def _having(what: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a message has a thing; what it shows beside its words says so in fixed words.
+
+    See :func:`cogs.memory.text.shown.shown_text`.
+    """
+    lines = sa.literal("\n") + MESSAGES.c.embed_text
+    return {
+        "link": MESSAGES.c.has_link.is_(True),
+        "image": MESSAGES.c.has_image.is_(True),
+        "file": MESSAGES.c.has_file.is_(True),
+        "embed": MESSAGES.c.embed_text != "",
+        "video": _files().contains('"content_type": "video/', autoescape=True),
+        "sound": _files().contains('"content_type": "audio/', autoescape=True),
+        "voice": lines.contains("\n(voice message", autoescape=True),
+        "sticker": lines.contains("\n(sticker: ", autoescape=True),
+        "poll": sa.or_(lines.contains("\nPoll: ", autoescape=True), lines.contains("\nPoll closed: ", autoescape=True)),
+    }[what]
+
+
+def _files() -> sa.ColumnElement[str]:
+    """Return the attachments of a message as the JSON text that they are stored as, in lower case."""
+    return sa.func.lower(sa.cast(MESSAGES.c.attachments, sa.Text))
 
 
 def at_once(query: sa.Select[Any]) -> sa.Select[Any]:

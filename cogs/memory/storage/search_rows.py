@@ -45,6 +45,34 @@ class SearchRows:
             row["id"]: stored_message(row, row["channel_name"] or "", sorted(labels.get(row["id"], ()))) for row in rows
         }
 
+    def listed(self, scope: Scope, filters: Filters, *, newest: bool, limit: int) -> list[int]:
+        """Return the ids of the newest, or oldest, messages of the scope that the filters leave."""
+        order = MESSAGES.c.id.desc() if newest else MESSAGES.c.id
+        query = sa.select(MESSAGES.c.id).where(self._scoped.in_scope(scope), *self._scoped.filtered(filters))
+        with self._database.reading() as db:
+            return list(db.scalars(query.order_by(order).limit(limit)))
+
+    def around(self, message_id: int, scope: Scope, before: int, after: int) -> list[int]:
+        """Return the ids of a message of the scope and of those right before and after it in its channel, in order.
+
+        Empty where the message does not exist or lies outside of the scope.
+        """
+        inside = self._scoped.in_scope(scope)
+        with self._database.reading() as db:
+            channel = db.scalar(sa.select(MESSAGES.c.channel_id).where(MESSAGES.c.id == message_id, inside))
+            if channel is None:
+                return []
+            there = sa.select(MESSAGES.c.id).where(MESSAGES.c.channel_id == channel, inside)
+            earlier = there.where(MESSAGES.c.id < message_id).order_by(MESSAGES.c.id.desc()).limit(before)
+            later = there.where(MESSAGES.c.id > message_id).order_by(MESSAGES.c.id).limit(after)
+            return [*reversed(list(db.scalars(earlier))), message_id, *db.scalars(later)]
+
+    def answers(self, message_id: int, scope: Scope, limit: int) -> list[int]:
+        """Return the ids of the first replies to a message within the scope."""
+        query = sa.select(MESSAGES.c.id).where(MESSAGES.c.reply_to_id == message_id, self._scoped.in_scope(scope))
+        with self._database.reading() as db:
+            return list(db.scalars(query.order_by(MESSAGES.c.id).limit(limit)))
+
     def beside(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[int | None, int | None]]:
         """Map messages of the scope to the ids right before and after each in its channel."""
         if not message_ids:

@@ -17,6 +17,7 @@ from cogs.memory.text.sanitize import discord_length, one_line
 #: Discord's limits, in characters: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 EMBED_FIELD_NAME, EMBED_TITLE, MESSAGE = 256, 256, 2000
 
+_LISTED: dict[str, str] = {"best": "Similar messages", "newest": "The newest messages", "oldest": "The oldest messages"}
 PER_PAGE = 5
 EXCERPT = 280
 _FIELD = 760
@@ -111,7 +112,7 @@ def result_pages(
         rendered: The hits of this query that were rendered before, for when a page is turned.
         span: The sentence that says which time was searched (:func:`span_sentence`).
     """
-    title = f"Recall: {one_line(query, 120)}" if query.strip() else "Similar messages"
+    title = f"Recall: {one_line(query, 120)}" if query.strip() else _LISTED[result.order]
     if not result.hits:
         empty = empty_sentence(result.reach, now)
         return (PageView(title, (), 1, 1, _footer(result, 1, 1), degraded_notice(result), empty, span),)
@@ -175,7 +176,7 @@ def hit_view(
         channel=channel_label(message),
         excerpt=excerpt(message_text(message), query, hit.evidence, names=names, width=width),
         jump_url=message.jump_url,
-        score=score_text(hit),
+        score=score_text(hit) if hit.rerank_score is not None or hit.fused_score else "",
         badge=" · ".join(badge for badge in badges if badge) or None,
     )
 
@@ -224,6 +225,7 @@ def as_text(result: RecallResult, query: str, now: dt.datetime, *, span: str | N
 
 def _footer(result: RecallResult, page: int, pages: int) -> str:
     ranked = f"ranked by {result.reranker}" if result.reranker and result.degraded is None else "fused order"
+    ranked = ranked if result.order == "best" else f"{result.order} first"
     ranked = ranked if result.hits else ""
     parts = [f"page {page} of {pages}" if pages > 1 else "", f"profile {result.profile}", ranked]
     return " · ".join(part for part in parts if part)

@@ -1,6 +1,7 @@
 """No surface of the real memory shows what discord.py says a person may not read, on random guilds.
 
-A case is one decision: a surface (recall, similar, reply, autocomplete, a page turned later, reach), a person, and one
+A case is one decision: a surface (recall, similar, reply, autocomplete, a page turned later, reach, lists,
+around, share), a person, and one
 stored message. ``MNEME_SCOPE_CASES`` sets how many are made.
 """
 
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from cogs.chat.service import ChatService
+from cogs.commands.share import shared
 from cogs.memory.access.permissions import GuildSnapshot, MemberView, audience_scope, reader_scope, snapshot_from_json
-from cogs.memory.records import ChannelInfo, IncomingMessage, RecallRequest, Scope
+from cogs.memory.errors import BadRequest
+from cogs.memory.records import ChannelInfo, Filters, IncomingMessage, RecallRequest, Scope
 from cogs.memory.service import MemoryService
 from cogs.memory.storage import keyword_index as repository_keywords
 from tests.memory.building import START, running_service
@@ -77,9 +80,22 @@ class Surfaces:
             one = rng.choice(sorted(readable))
             alike = await self.service.similar(one, scope, limit=50)
             assert {hit.message.id for hit in alike.hits} == readable - {one}, (json, member)
+        listed = await self.service.browsing.listed(scope, Filters(), rng.choice(["newest", "oldest"]), 50)
+        assert {hit.message.id for hit in listed.hits} == readable, (json, member)
+        await self._around(rng.choice(sorted(CHANNEL_OF)), scope, readable)
         later = await self._page_after_a_change(rng, hits, member)
         replied = await self._reply(rng, snapshot, oracle, asked_in)
-        return len(CHANNEL_OF) * (4 + later + replied)
+        return len(CHANNEL_OF) * (6 + later + replied)
+
+    async def _around(self, message: int, scope: Scope, readable: set[int]) -> None:
+        """Look around any message there is: one that may not be read is answered as if it did not exist."""
+        if message not in readable:
+            with pytest.raises(BadRequest, match="not in the memory"):
+                await self.service.browsing.around(message, scope, 5, 5)
+            return
+        talk = await self.service.browsing.around(message, scope, 5, 5)
+        shown = {turn.id for turn in (*talk.turns, *talk.answered_by)}
+        assert shown == set(STORED[CHANNEL_OF[message]]), (message, scope)
 
     async def _page_after_a_change(self, rng: random.Random, hits: list[int], member: MemberView) -> int:
         """Turn a page after every permission has changed; what was on the first page helps nobody."""
@@ -102,6 +118,14 @@ class Surfaces:
         scope = audience_scope(snapshot, asked_in)
         updates = [update async for update in self.chat.reply("which lantern burns?", scope)]
         readers = [person for person in oracle.members if oracle.reads(person, asked_in)]
+        one = rng.choice(sorted(CHANNEL_OF))
+        for_all = one in {i for channel in scope.channel_ids for i in STORED.get(channel, ())}
+        assert not for_all or all(oracle.reads(person, CHANNEL_OF[one]) for person in readers), oracle.json
+        if for_all:
+            assert "lantern" in await shared(self.service, scope, one, "Somebody")
+        else:
+            with pytest.raises(BadRequest, match="do not post"):
+                await shared(self.service, scope, one, "Somebody")
         result = updates[-1].result
         assert result is not None
         for hit in result.hits:
