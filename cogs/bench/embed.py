@@ -58,7 +58,15 @@ def operations(texts: list[str]) -> float:
 
 
 def run(messages: int, rounds: int, threads: int, *, sweep: tuple[int, ...] = (), memory: bool = True) -> Bench:
-    """Measure the paths on ``messages`` messages; ``sweep`` are other numbers of messages, for the plot."""
+    """Measure the paths on ``messages`` messages; ``sweep`` are other numbers of messages, for the plot.
+
+    Args:
+        messages: how many messages are embedded.
+        rounds: how often each path runs.
+        threads: threads of each path.
+        sweep: other numbers of messages, for the plot.
+        memory: whether each path's peak memory is measured too, in a process of its own.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         config: Config = {"messages": messages, "scratch": scratch, "threads": threads}
         about = machine()

@@ -150,6 +150,14 @@ def interleave(
 
     A first, untimed turn warms caches and compiled kernels. What is run has to wait for its ``device``; the matrix rate
     is that device's.
+
+    Args:
+        runs: what to run, by the name of its path.
+        rounds: how often each path is timed.
+        rates: the types whose matrix rate is measured in each round.
+        warm_up: whether a first, untimed turn warms caches and compiled kernels.
+        device: what the runs wait for, and whose matrix rate is measured.
+        say: called with one sentence for each step, for a progress line.
     """
     names = list(runs)
     timings = Timings({name: [] for name in names}, {name: [] for name in names}, {dtype: [] for dtype in rates}, {})

@@ -29,7 +29,15 @@ from cogs.memory.rerankers.prompts import (
 
 
 class PublishedYesNo(Reranker):
-    """The code of the Qwen3-Reranker cards; Prism's differs in its prompt alone."""
+    """The code of the Qwen3-Reranker cards; Prism's differs in its prompt alone.
+
+    Args:
+        spec: the entry of the reranker.
+        options: device and dtype.
+        template: the card's prompt.
+        instruction: what fills its instruction.
+        batch_size: documents of a batch; ``None`` for all in one, as the cards have it.
+    """
 
     scale: ClassVar[Scale] = "log_odds"
 

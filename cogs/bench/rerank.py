@@ -181,7 +181,17 @@ def run(
     memory: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Bench:
-    """Measure the families' paths. ``config`` as :func:`settings` gives it."""
+    """Measure the families' paths. ``config`` as :func:`settings` gives it.
+
+    Args:
+        config: as :func:`settings` gives it.
+        families: whose paths are measured.
+        rounds: how often each path runs.
+        candidate_sweep: numbers of candidates, for the plot.
+        length_sweep: numbers of words of a candidate, for the plot.
+        memory: whether each path's peak memory is measured too, in a process of its own.
+        say: called with one sentence for each step, for a progress line.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         config = {**config, "folder": scratch}
         say("writing checkpoints of random weights")
@@ -233,7 +243,17 @@ def settings(
     published_batch: int,
     device: str = "cpu",
 ) -> Config:
-    """Return the configuration of a run."""
+    """Return the configuration of a run.
+
+    Args:
+        layers: layers of the decoder.
+        candidates: how many candidates one question has.
+        words: words of a candidate.
+        threads: threads of PyTorch.
+        size: ``full`` for layers as large as the published ones, ``tiny`` for a trial.
+        published_batch: documents of a batch of the published code.
+        device: where all paths run.
+    """
     return {
         "layers": layers,
         "candidates": candidates,

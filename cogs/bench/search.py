@@ -102,7 +102,18 @@ def run(
     memory: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Bench:
-    """Measure search over ``messages`` vectors; ``sweep`` are other sizes, for the plot."""
+    """Measure search over ``messages`` vectors; ``sweep`` are other sizes, for the plot.
+
+    Args:
+        messages: how many vectors are searched.
+        rounds: how often each path runs.
+        threads: threads of NumPy's and FAISS' paths.
+        dim: the vectors' dimension.
+        database: whether the start from a snapshot and the keyword search are measured too.
+        sweep: other numbers of vectors, for the plot.
+        memory: whether each path's peak memory is measured too, in a process of its own.
+        say: called with one sentence for each step, for a progress line.
+    """
     about = machine()
     bench = Bench("search", {}, about)
     bench.facts = {"messages": messages, "dim": dim, "k": K, "queries": QUERIES}

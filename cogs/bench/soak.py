@@ -159,7 +159,15 @@ async def _soak(profile: str, rate: float, recalls: float, seconds: float, say: 
 def run(
     profile: str, rate: float, recalls: float, seconds: float, *, say: Callable[[str], None] = lambda _: None
 ) -> Bench:
-    """Remember ``rate`` messages and answer ``recalls`` questions a second for ``seconds``."""
+    """Remember ``rate`` messages and answer ``recalls`` questions a second for ``seconds``.
+
+    Args:
+        profile: the profile that the memory runs with.
+        rate: messages a second.
+        recalls: questions a second.
+        seconds: how long.
+        say: called with one sentence for each step, for a progress line.
+    """
     bench = Bench("soak", {}, machine())
     seen = asyncio.run(_soak(profile, rate, recalls, seconds, say))
     peak = own_peak_mb()

@@ -171,6 +171,13 @@ def run(
 ) -> Bench:
     """Let people send ``rate`` messages and ask ``recalls`` questions a second for ``seconds``.
 
+    Args:
+        profile: the profile that the bot runs with.
+        rate: messages a second.
+        recalls: questions a second.
+        seconds: how long.
+        say: called with one sentence for each step, for a progress line.
+
     Raises:
         BenchError: the bot ended badly.
     """

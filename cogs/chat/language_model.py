@@ -72,6 +72,7 @@ class ChatModel:
         stall_timeout: Seconds between two pieces of the stream.
         total_timeout: Seconds for the whole answer, whatever it does.
         max_tokens: The longest answer.
+        temperature: The sampling temperature, 0 for the likeliest words.
     """
 
     def __init__(

@@ -28,6 +28,13 @@ class RerankerService:
 
     ``profile`` says where and how it runs, ``reranker_model`` names an entry of ``config/rerankers.yaml`` or a local
     folder. Nothing is loaded before :meth:`load` or the first call. Not thread-safe: the device's worker calls it.
+
+    Args:
+        profile: where and how it runs.
+        reranker_model: an entry of ``config/rerankers.yaml``, or a local folder.
+        specs: the entries by name; those of the file by default.
+        options: how a model is loaded; what the profile says by default.
+        cache: scores that were computed before; an empty cache by default.
     """
 
     def __init__(
@@ -90,6 +97,14 @@ class RerankerService:
         and ``contribution`` where the format has them. The given dictionaries are left as they are. With a ``top_k``
         and a profile that allows an early exit, candidates that were not scored are left out. ``drops`` is the cache's
         number from before the candidates were read, so that nothing is kept of what has been forgotten since.
+
+        Args:
+            query: the question.
+            candidates: what was found; left as it is.
+            score_field: the key of a candidate's text.
+            top_k: how many results are wanted; all by default.
+            drops: the cache's number from before the candidates were read, so that no score is kept of what was
+                forgotten since.
 
         Raises:
             RerankerUnavailable: the model cannot be loaded. An error of the model itself passes through: a failed

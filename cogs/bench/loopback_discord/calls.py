@@ -89,7 +89,15 @@ class Call:
 
 
 def base(person: Person, channel: Channel, application_id: int, kind: int, data: Payload) -> Payload:
-    """Return an interaction's payload."""
+    """Return an interaction's payload.
+
+    Args:
+        person: who uses the command.
+        channel: where.
+        application_id: the bot's.
+        kind: Discord's type of the interaction: 2 a command, 3 a component, 4 autocompletion, 5 a modal.
+        data: what Discord calls ``data``.
+    """
     guild = channel.guild
     payload: Payload = {
         "id": str(snowflake()),

@@ -117,7 +117,15 @@ class DiscordServer:
         return await self._send(Call(person, channel, base(person, channel, self.world.bot.id, 2, data)))
 
     async def complete(self, person: Person, channel: Channel, command: str, option: str, typed: str) -> list[Payload]:
-        """Return what a person is offered while they type."""
+        """Return what a person is offered while they type.
+
+        Args:
+            person: who types.
+            channel: where.
+            command: the command's full name.
+            option: the option that is being typed.
+            typed: what stands in it so far.
+        """
         data = command_data(self.rest.commands, command, {option: typed}, focused=option)
         call = await self._send(Call(person, channel, base(person, channel, self.world.bot.id, 4, data)))
         await call.until(lambda c: c.callback)
@@ -148,7 +156,15 @@ class DiscordServer:
     # -- waiting and faults --------------------------------------------------------------------------------
 
     def fail(self, method: str, path: str, status: int, times: int = 1, retry_after: float = 0.3) -> Fault:
-        """Let the next requests that fit fail."""
+        """Let the next requests that fit fail.
+
+        Args:
+            method: the HTTP method, ``*`` for any.
+            path: a regular expression that the path must match.
+            status: the HTTP status to answer with.
+            times: how many requests fail.
+            retry_after: seconds, told with the status 429.
+        """
         fault = Fault(method, path, status, times, retry_after)
         self.rest.faults.append(fault)
         return fault

@@ -270,7 +270,15 @@ class World:
         reply_to: int | None = None,
         **more: Any,
     ) -> Payload:
-        """Store a message and return it; nobody is told."""
+        """Store a message and return it; nobody is told.
+
+        Args:
+            author: who wrote it.
+            channel: where.
+            content: its text.
+            when: its time, now by default; its id follows from it.
+            reply_to: the id of the message that it answers.
+        """
         number = snowflake(when)
         mentioned = [self.people[int(i)] for i in re.findall(r"<@!?(\d+)>", content) if int(i) in self.people]
         message: Payload = {

@@ -104,7 +104,15 @@ def elsewhere(dataset: Dataset) -> Dataset:
 
 
 async def ask(settings: Settings, model: Path, dataset: Dataset, limit: int | None, say: Progress) -> list[Asked]:
-    """Let the product ask the questions of a set, ``limit`` of them, with the model as if it were not calibrated."""
+    """Let the product ask the questions of a set, ``limit`` of them, with the model as if it were not calibrated.
+
+    Args:
+        settings: the product's settings.
+        model: the folder of the model.
+        dataset: the questions and their channels.
+        limit: how many questions are asked at most; ``None`` for all.
+        say: called with one sentence for each step, for a progress line.
+    """
     about = json.loads((model / "mneme.json").read_text(encoding="utf-8"))
     about.pop("choice", None)
     with TemporaryModel(model, about | {"temperature": 1.0, "bias": 0.0, "prior_weight": 0.0}) as table:

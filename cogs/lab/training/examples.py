@@ -176,7 +176,16 @@ def rendered(family: str, instruction: str, query: str, document: str) -> tuple[
 
 
 class ListsCollator:
-    """Tokenizes lists into chunks of similar length; padding on the left where the last position is read."""
+    """Tokenizes lists into chunks of similar length; padding on the left where the last position is read.
+
+    Args:
+        tokenizer: the base's tokenizer, of transformers.
+        family: the recipe's family, which decides what a prompt looks like.
+        instruction: what fills the prompt's instruction.
+        max_length: tokens of a prompt at most.
+        chunk: prompts of one forward pass.
+        evidence: whether a list's evidence text is a target too.
+    """
 
     def __init__(
         self, tokenizer: Any, family: str, instruction: str, max_length: int, *, chunk: int = 16, evidence: bool = False

@@ -67,7 +67,15 @@ def quantise(source: Path, target: Path) -> None:
 
 
 def export_folder(trained: Path, target: Path, *, max_length: int, temperature: float = 1.0, bias: float = 0.0) -> Path:
-    """Write ``model.onnx``, ``tokenizer.json``, ``config.json`` and ``mneme.json`` to ``target``; return it."""
+    """Write ``model.onnx``, ``tokenizer.json``, ``config.json`` and ``mneme.json`` to ``target``; return it.
+
+    Args:
+        trained: the folder of a trained cross-encoder.
+        target: the folder to write, made where it is missing.
+        max_length: tokens of a pair at most.
+        temperature: what the logits are divided by.
+        bias: what is added to them then.
+    """
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "float.onnx"

@@ -36,6 +36,13 @@ def fit(
 
     All arrays have the shape (pairs,); ``weights`` lets every data set count alike. The order of candidates is the
     business of ``prior_weight`` alone: temperature and bias never change it.
+
+    Args:
+        logits: the model's, shape (pairs,).
+        priors: the first stage's log-odds, shape (pairs,).
+        relevant: 1 for relevant pairs, 0 for the others, shape (pairs,).
+        weights: of each pair, so that every data set counts alike, shape (pairs,).
+        prior_weight: the first stage's share, which alone decides the order of candidates.
     """
     scores = logits + prior_weight * priors
     design = np.stack([scores, np.ones_like(scores)], axis=1)

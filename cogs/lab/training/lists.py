@@ -55,6 +55,15 @@ def mine(
 
     Negatives are drawn from the ``pool`` best wrong turns of the fused, keyword and semantic orders (the best ones
     more often), then a neighbour of the evidence, then any turn, so that easy ones are not forgotten.
+
+    Args:
+        conversation: turns, and questions with their evidence.
+        embedder: what makes the semantic order.
+        rng: draws the negatives.
+        source: the name of the data set, kept with each list.
+        negatives: wrong turns of each list.
+        pool: from how many of the best wrong turns they are drawn.
+        evidence: positives of a question at most.
     """
     if not conversation.questions:
         return

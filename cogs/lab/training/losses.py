@@ -31,6 +31,14 @@ def ranking_loss(
     of their labels (Querit). ``infonce``: the softmax of a list at ``temperature`` puts its mass where the labels are
     (MemReranker's second stage). ``prism``: 10 times the squared error of the probability (Prism's score term).
 
+    Args:
+        name: which loss.
+        logits: shape (lists, documents).
+        labels: in [0, 1], of the same shape.
+        real: false for padding, of the same shape.
+        margin: of the margin losses.
+        temperature: of the softmax over a list.
+
     Raises:
         ValueError: there is no loss of this name.
     """
@@ -100,6 +108,13 @@ def listwise_loss(
 
     Softmax over each list, plus binary cross-entropy that keeps the scale the same between questions, plus the
     divergence from the first stage's own order, which teaches what words in common are worth.
+
+    Args:
+        logits: shape (lists, documents), the evidence in column 0.
+        teacher: the first stage's scores of the same shape; -inf for padding.
+        pointwise_weight: the share of the binary cross-entropy.
+        teacher_weight: the share of the divergence from the teacher.
+        teacher_temperature: of the softmax over the teacher's scores.
     """
     real = torch.isfinite(teacher)
     masked = logits.masked_fill(~real, -1e4)

@@ -95,6 +95,14 @@ def search_merge(
 
     Models join one at a time. For each, a grid of t and λ is tried first, then points drawn around the best one,
     about ``steps`` in all. A model that helps nobody is left out: t = 0 is part of the grid.
+
+    Args:
+        base: the weights that all models were trained from.
+        models: the trained weights, in the order in which they join.
+        score: how good merged weights are on the development set; higher is better.
+        steps: merges that are tried, in all.
+        scales: the values of λ, by which the task vector is multiplied, in the first grid.
+        seed: of the points that are drawn.
     """
     if not models:
         raise ValueError("a merge takes at least one model")

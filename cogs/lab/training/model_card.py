@@ -37,7 +37,15 @@ def write_curve(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def write_card(recipe: Recipe, lists: int, held_out: int, metrics: Mapping[str, float], path: Path) -> None:
-    """Write the card. It states only what this run knows: nothing of it is copied from a published card."""
+    """Write the card. It states only what this run knows: nothing of it is copied from a published card.
+
+    Args:
+        recipe: what was trained.
+        lists: the number of lists trained on.
+        held_out: the number of lists kept for validation.
+        metrics: the figures of this run by name.
+        path: the file.
+    """
     settings = [
         f"- base: `{recipe.base}`{f' at `{recipe.revision}`' if recipe.revision else ''}; family `{recipe.family}`; "
         f"at most {recipe.max_length} tokens",

@@ -161,6 +161,13 @@ def run_recipe(
     Labelled lists are kept in ``output`` and reused with ``resume``, as are finished phases and the newest
     checkpoint of the one that was cut short.
 
+    Args:
+        recipe: what to train, on what.
+        output: the folder of the run, made where it is missing.
+        resume: whether labelled lists, finished phases and the newest checkpoint of an earlier run are used.
+        max_steps: optimizer steps of each phase at most, for a trial.
+        models_dir: where fetched models lie.
+
     Raises:
         BadRequest: data, base or teacher are not there, or consent is missing.
     """

@@ -85,6 +85,13 @@ def cached_graph(
 
     The file's name carries the weights' hash and the export's version; its last 32 bytes are the SHA-256 of the rest,
     so a damaged or half-written file is made anew and never run. An unwritable cache costs an export at each start.
+
+    Args:
+        folder: the model's folder.
+        weights_sha256: of its weights file, 64 hexadecimal digits.
+        cache_dir: where graphs are kept.
+        export: makes the graph of a folder.
+        kind: distinguishes several graphs of the same weights.
     """
     path = cache_dir / f"{weights_sha256[:16]}{kind and '-' + kind}-v{EXPORT_VERSION}.onnx"
     if path.is_file():

@@ -69,7 +69,15 @@ class VisionTokenizer:
     def prompt(
         self, system: str, before: str, text: str, pictures: Sequence[Picture], text_tokens: int
     ) -> VisionPrompt:
-        """Return the prompt: ``before``, the pictures, then at most ``text_tokens`` tokens of ``text``."""
+        """Return the prompt: ``before``, the pictures, then at most ``text_tokens`` tokens of ``text``.
+
+        Args:
+            system: the system prompt.
+            before: what stands before the pictures.
+            text: what stands after them; written by a stranger, so nothing in it is a special token.
+            pictures: the pictures, and frames of videos.
+            text_tokens: tokens of ``text`` at most; the rest is cut off.
+        """
         prompt = VisionPrompt()
         text = text[: text_tokens * CHARACTERS_PER_TOKEN]
         prompt.add([self._start, *self.plain(f"system\n{system}"), self._end, *self.plain("\n"), self._start])
@@ -99,7 +107,15 @@ class VisionTokenizer:
 def last_hidden(
     model: Any, prompts: Sequence[VisionPrompt], pad_id: int, batch_tokens: int, device: str
 ) -> torch.Tensor:
-    """Return the hidden state of each prompt's last token, shape (n, dim), in length-sorted batches, padded left."""
+    """Return the hidden state of each prompt's last token, shape (n, dim), in length-sorted batches, padded left.
+
+    Args:
+        model: a transformers model without its head.
+        prompts: n prompts.
+        pad_id: the token that fills shorter prompts.
+        batch_tokens: padded tokens of a batch at most.
+        device: where the model is.
+    """
     found: list[torch.Tensor] = [torch.empty(0)] * len(prompts)
     for batch in length_sorted_batches([len(prompt.ids) for prompt in prompts], batch_tokens):
         chosen = [prompts[row] for row in batch]

@@ -89,6 +89,13 @@ def fetch(
     download is never loaded; the next one goes on with it. ``revision`` is for entries that pin none.
     ``progress(file, done, total)`` counts files.
 
+    Args:
+        spec: the entry of the model.
+        models_dir: the folder of all models.
+        revision: a commit, a tag or a day, for an entry that pins none.
+        endpoint: another hub than huggingface.co.
+        progress: called with a file's name, the number of files done and the number of all.
+
     Raises:
         FetchError: nothing to fetch, no revision, no room, no network, or a file that is not what the hub says.
     """

@@ -57,6 +57,17 @@ def find_candidates(
     """Return the candidates for a query within a scope, the best ``rows`` of them with their messages.
 
     ``vector`` has shape (dim,), or is None where the query could not be embedded: then keywords alone decide.
+
+    Args:
+        repository: the rows and the keyword index.
+        indexes: the vectors.
+        info: what the query asks for.
+        vector: of the query, shape (dim,); ``None`` where it could not be embedded: then keywords alone decide.
+        scope: the channels that the reader may see.
+        filters: which of their messages may be found.
+        exclude: messages that must not be found.
+        rows: how many candidates are read from the database.
+        depth: how many candidates each of the two searches brings.
     """
     started = time.perf_counter()
     keyword = repository.keywords.candidates(keyword_query(info.query), scope, filters, depth)

@@ -115,6 +115,14 @@ def make_scorer(
     With INT8 the decoder's dense layers are quantized in place. With ``give_away`` the scorer may take the weights of
     the decoder, which cannot be called itself any more.
 
+    Args:
+        spec: the entry of the reranker.
+        backbone: the decoder, on its device.
+        readout: rows of the output head, shape (numbers, hidden size).
+        options: dtype and batch tokens.
+        give_away: whether the scorer may take the decoder's weights, so that the decoder cannot be called itself any
+            more.
+
     Raises:
         RerankerUnavailable: the spec's ``options: {attention: ...}`` is unknown.
     """
@@ -197,6 +205,13 @@ def load_model(
     """Load a transformers model from its folder, in ``dtype``, ready to run.
 
     ``absent`` names the weights that the caller fills in himself. transformers makes up any other that is missing.
+
+    Args:
+        loader: the transformers class.
+        folder: the model's folder.
+        spec: the entry of the reranker.
+        dtype: of the weights.
+        absent: weights that the caller fills in himself; transformers makes up any other that is missing.
 
     Raises:
         RerankerUnavailable: files or weights are missing, or do not fit the class.

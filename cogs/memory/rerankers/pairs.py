@@ -186,6 +186,20 @@ class PairReranker(Reranker):
     """Scores rendered documents as pairs with the query; ``raw`` is the model's logit.
 
     ``split`` makes several documents of one, of which the best counts; published formats have none.
+
+    Args:
+        spec: the entry of the reranker.
+        encoder: makes batches of token ids of pairs.
+        scorer: computes the logits of a batch.
+        batch_tokens: tokens of a batch at most.
+        render: the text of a document.
+        split: makes several documents of one, of which the best counts; published formats have none.
+        logit: takes one number for each pair out of the model's logits.
+        temperature: what a logit is divided by.
+        bias: what is added to it then.
+        prior_weight: the share of the first stage's log-odds.
+        usual_words: where candidates have more words than this in the mean, the prior weighs more; ``None``: never.
+        choice: turns the scores of candidates into their shares; ``None`` where each is judged alone.
     """
 
     scale: ClassVar[Scale] = "logit"

@@ -98,6 +98,14 @@ class VectorRows:
 
         ``after_commit`` gets the positions that were written and their change numbers, and puts them into the index
         while nobody else may write: a deletion comes wholly before or wholly after.
+
+        Args:
+            model_key: identifies the embedder.
+            items: n messages as they were read.
+            vectors: shape (n, dim).
+            after_commit: gets the positions that were written and their change numbers, and puts them into the index
+                while nobody else may write: a deletion comes wholly before or wholly after.
+            mark_indexed: whether the messages leave the queue.
         """
         blobs = vectors.astype(np.float16)
         with self._database.write_lock:

@@ -39,6 +39,13 @@ def excerpt(
     The part that the reranker gave as ``evidence`` is preferred where the text contains it. Runs of blank lines are
     closed up, and no link is cut in two. Highlighting compares words without case; in scripts without spaces it
     compares pairs of characters.
+
+    Args:
+        text: the message.
+        query: the question whose words are highlighted.
+        evidence: the part that the reranker gave, preferred where the text contains it.
+        names: names for mentions, by id.
+        width: characters, about.
     """
     text = re.sub(r"\n\s*\n+", "\n", re.sub(r"[ \t]+", " ", defused(text, names))).strip()
     matches = _matches(text, query)

@@ -160,7 +160,16 @@ class HitViews:
 def hit_view(
     hit: Hit, number: int, query: str, now: dt.datetime, *, names: Mapping[int, str] | None = None, width: int = EXCERPT
 ) -> HitView:
-    """Return what a person reads of one hit; the excerpt is about ``width`` characters around what matches."""
+    """Return what a person reads of one hit; the excerpt is about ``width`` characters around what matches.
+
+    Args:
+        hit: what was found.
+        number: its place on the page.
+        query: the question whose words are highlighted.
+        now: what "3 days ago" counts from.
+        names: names for mentions, by id.
+        width: characters of the excerpt, about.
+    """
     message = hit.message
     badges = [
         "edited" if message.edited_at else "",

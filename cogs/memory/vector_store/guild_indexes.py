@@ -24,7 +24,16 @@ SNAPSHOT_SECONDS = 60.0
 
 
 class GuildIndexes:
-    """The indexes of one embedder. Safe to call from any thread; never on the event loop."""
+    """The indexes of one embedder. Safe to call from any thread; never on the event loop.
+
+    Args:
+        repository: where the vectors of messages lie.
+        model_key: identifies the embedder.
+        dim: the vectors' dimension.
+        directory: the folder of all indexes.
+        kind: how vectors are held, as in :class:`MemoryProfile`.
+        snapshots: whether the indexes are saved; off where another process owns the files.
+    """
 
     def __init__(
         self, repository: Repository, model_key: str, dim: int, directory: Path, kind: str, *, snapshots: bool = True

@@ -71,7 +71,15 @@ def load_block(block: Block, weights: Mapping[str, torch.Tensor], number: int) -
 
 
 class Lower(nn.Module):
-    """Positions and the first layers over one text."""
+    """Positions and the first layers over one text.
+
+    Args:
+        layers: how many layers.
+        width: the hidden size.
+        inner: the size of the feed-forward layer.
+        heads: attention heads.
+        places: positions, and so the tokens of a text at most.
+    """
 
     def __init__(
         self, layers: int, width: int = WIDTH, inner: int = INNER, heads: int = HEADS, places: int = 512

@@ -83,7 +83,17 @@ class KalmTokenizer:
 
 
 class KalmReranker(Reranker):
-    """Scores pooled passages; ``raw`` is the log-odds of "yes"."""
+    """Scores pooled passages; ``raw`` is the log-odds of "yes".
+
+    Args:
+        spec: the entry of the reranker.
+        options: device, dtype, limits, and where prepared passages lie.
+        model: the encoder-decoder, of transformers.
+        tokenizer: the model's.
+        fingerprint: identifies the weights, in the keys of prepared passages.
+        chunk_size: how many tokens are pooled into one state.
+        store_dtype: of a prepared passage.
+    """
 
     scale: ClassVar[Scale] = "log_odds"
     prepares: ClassVar[bool] = True

@@ -57,6 +57,13 @@ def score_weight(folder: Path, spec: RerankerSpec) -> Tensor:
 def load_adapted(spec: RerankerSpec, folder: Path, base: Path, dtype: torch.dtype, *, merge: bool) -> nn.Module:
     """Load the base as a classifier with its adapter, on the CPU; merged in float32 and only then cast to ``dtype``.
 
+    Args:
+        spec: the entry of the reranker.
+        folder: the adapter's.
+        base: the folder of the model under it.
+        dtype: of the loaded model.
+        merge: whether the adapter is merged into the base.
+
     Raises:
         RerankerUnavailable: the adapter does not fit the base.
     """

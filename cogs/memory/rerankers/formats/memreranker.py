@@ -51,7 +51,15 @@ class MemReranker(CausalReranker):
 
 
 class MemRerankerThroughCrossEncoder(Reranker):
-    """The same by sentence-transformers, for a chat template that no shared beginning can be cut from."""
+    """The same by sentence-transformers, for a chat template that no shared beginning can be cut from.
+
+    Args:
+        spec: the entry of the reranker.
+        options: device, dtype and limits.
+        folder: the model's.
+        instruction: what fills the template's system message; the model's own by default.
+        special: special tokens, which are broken by a space where they stand in a text.
+    """
 
     scale: ClassVar[Scale] = "log_odds"
 

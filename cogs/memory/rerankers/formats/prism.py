@@ -26,7 +26,16 @@ ENDINGS: Final = ("<|im_end|>", "<|endoftext|>")
 
 
 class PrismReranker(CausalReranker):
-    """``raw`` is the log-odds of *yes* against *no* at the first generated position."""
+    """``raw`` is the log-odds of *yes* against *no* at the first generated position.
+
+    Args:
+        spec: the entry of the reranker.
+        writer: writes the prompts in tokens.
+        scorer: reads *yes* and *no*.
+        model: the decoder, which writes evidence.
+        tokenizer: the model's.
+        batch_tokens: padded tokens of a batch at most.
+    """
 
     scale: ClassVar[Scale] = "log_odds"
 

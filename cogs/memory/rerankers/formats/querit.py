@@ -47,7 +47,15 @@ def attention_mask(lengths: Sequence[int], width: int) -> torch.Tensor:
 
 
 class QueritReranker(Reranker):
-    """Scores by softmax over the two classes; ``raw`` is p1 − p0, in [−1, 1]."""
+    """Scores by softmax over the two classes; ``raw`` is p1 − p0, in [−1, 1].
+
+    Args:
+        spec: the entry of the reranker.
+        options: device, dtype and limits.
+        classify: ids, mask and positions to logits of shape (n, 2).
+        tokenizer: the model's.
+        cls_id: the token that is classified.
+    """
 
     scale: ClassVar[Scale] = "difference"
 

@@ -37,6 +37,14 @@ class Attention(ABC):
         Query, key, value and the result are (rows, heads, head size), the shared keys and values (heads, places, head
         size); with ``final``, query and result have one row per document: that of its last token. Rows of padding
         may get anything.
+
+        Args:
+            query: scaled, shape (rows, heads, head size); with ``final`` one row for each document.
+            key: of the rows, shape (rows, heads, head size).
+            value: of the rows, of the same shape.
+            shared_key: of the shared beginning, shape (heads, places, head size).
+            shared_value: of the shared beginning, of the same shape.
+            final: whether only the last token of each document is asked for.
         """
 
 

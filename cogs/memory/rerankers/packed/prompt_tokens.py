@@ -114,6 +114,8 @@ class PromptWriter:
     """Writes the prompts of a template in tokens, within the model's limit.
 
     Args:
+        tokenizer: the model's.
+        instruction: what fills the template's instruction.
         template: where the prompt's parts lie.
         max_length: the limit of a whole prompt, in tokens.
         max_document_tokens: the profile's limit of a document, in tokens.
