@@ -48,13 +48,15 @@ def run(settings: Settings) -> int:
 
 async def _with_memory(settings: Settings) -> int:
     from cogs.chat.service import build_chat
+    from cogs.imports.spool import watching
     from cogs.memory.service import MemoryService
 
     service = await MemoryService.open(settings)
     try:
         await service.start()
         settle_process()
-        return await serve(settings, service, build_chat(settings, service))
+        async with watching(service, settings.data_dir):
+            return await serve(settings, service, build_chat(settings, service))
     finally:
         await service.close()
 

@@ -1,1 +1,1 @@
-"""DiscordChatExporter's files into the memory."""
+"""Exports (DiscordChatExporter's, Discord's own data package, lists of messages) into the memory."""

@@ -21,3 +21,7 @@ class StorageError(MnemeError):
 
 class Unstorable(StorageError):
     """The database will never take this; trying again is of no use."""
+
+
+class FolderInUse(StorageError):
+    """Another process owns the data folder."""

@@ -203,7 +203,7 @@ class MemoryService:
             wanted = [m for m in messages if self._caches.inclusion.included(m.guild_id, m.channel_id)]
             saved = self._door.save(wanted, mark_seen=mark_seen)
             parts.forgetting.forget_changed(wanted, saved.changed)
-        self._caches.channel_reach.changed({message.channel_id for message in wanted})
+        self._caches.channel_reach.changed({message.channel_id for message in wanted} | saved.left)
         if saved.new or saved.changed:
             parts.ingest.notify()
             parts.label_worker.notify()

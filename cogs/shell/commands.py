@@ -59,6 +59,7 @@ def console(
 
 async def _console(settings: Settings, sample: Path | None) -> int:
     from cogs.chat.service import build_chat
+    from cogs.imports.spool import watching
     from cogs.memory.access.snapshot_files import exports_in, load_snapshots, save_snapshot_of
     from cogs.memory.service import MemoryService
     from cogs.shell.console import run_console
@@ -73,39 +74,28 @@ async def _console(settings: Settings, sample: Path | None) -> int:
             await import_with_bar(service, exports_in(sample), errors)
             save_snapshot_of(sample, settings.data_dir)
         snapshots = load_snapshots(settings.data_dir)
-        return await run_console(service, build_chat(settings, service), snapshots)
+        async with watching(service, settings.data_dir):
+            return await run_console(service, build_chat(settings, service), snapshots)
     finally:
         await service.close()
 
 
 def import_exports(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="DiscordChatExporter JSON, or folders of it.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…", help="DiscordChatExporter JSON or Discord's data package; folders, .zip of it."
+        ),
+    ],
+    strict: Annotated[bool, typer.Option("--strict", help="Import nothing if one file cannot be imported.")] = False,
+    guild: Annotated[int | None, typer.Option(help="The server's id, for lists of messages that lack it.")] = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Import exports of DiscordChatExporter; importing twice changes nothing."""
-    return run_async(_import(prepared(), files, as_json))
+    """Import exports; importing twice changes nothing. Exit code 3: some files were not imported, and why."""
+    settings = prepared()
+    from cogs.shell.imports import import_command
 
-
-async def _import(settings: Settings, files: list[Path], as_json: bool) -> int:
-    from cogs.memory.access.snapshot_files import GUILD_FILE, exports_in, save_snapshot_of
-    from cogs.memory.service import MemoryService
-    from cogs.shell.import_progress import import_with_bar
-
-    chosen = [found for file in files for found in (exports_in(file) if file.is_dir() else [file])]
-    exports = [file for file in chosen if file.name != GUILD_FILE]
-    service = await MemoryService.open(settings)
-    try:
-        await service.start()
-        report = await import_with_bar(service, exports, errors)
-        for folder in {file.parent for file in chosen}:
-            save_snapshot_of(folder, settings.data_dir)
-        if as_json:
-            print(json.dumps(report.as_json()))
-        else:
-            print(report.sentence())
-    finally:
-        await service.close()
-    return 0
+    return run_async(import_command(settings, files, strict=strict, guild_id=guild, as_json=as_json))
 
 
 @option_parameters(RecallCommand)

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from cogs.imports.chat_exporter import ExportFile, Skipped
+from cogs.imports.chat_exporter import ExportFile
+from cogs.imports.export import Skipped
 from cogs.lab.datasets.conversations import ChatTurn, Conversation, read_folder
 from cogs.lab.datasets.generate_chats import generate_chats
 from cogs.lab.datasets.generate_questions import question_all, renamed

@@ -52,7 +52,7 @@ class Door:
                 return Saved()
         middle = len(messages) // 2
         first, second = (self._save(part, mark_seen) for part in (messages[:middle], messages[middle:]))
-        return Saved(first.new + second.new, first.changed + second.changed)
+        return Saved(first.new + second.new, first.changed + second.changed, first.left | second.left)
 
     def _put_aside(self, message: IncomingMessage, why: str) -> None:
         self._set_aside[message.guild_id] += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cogs.memory.errors import StorageError
+from cogs.memory.errors import FolderInUse, StorageError
 
 
 class FolderLock:
@@ -26,7 +26,7 @@ class FolderLock:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout as error:
-            raise StorageError(
+            raise FolderInUse(
                 f"Another Mneme is already running on {self._folder}; stop it first, or set MNEME_DATA_DIR to "
                 "another folder."
             ) from error

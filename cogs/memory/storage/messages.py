@@ -23,6 +23,12 @@ class Saved:
 
     new: tuple[int, ...] = ()
     changed: tuple[int, ...] = ()
+    left: frozenset[int] = frozenset()
+    """Channels that messages were moved out of; see :meth:`MessageStore.save`."""
+
+
+_SHOWN = ("content", "embed_text", "attachments", "author_name", "channel_id")
+"""What makes a message another one than is stored."""
 
 
 class MessageStore:
@@ -44,7 +50,9 @@ class MessageStore:
 
         Deleted messages and opted-out people are dropped inside the same transaction, so that neither a late event
         nor a race brings them back. An older version than the stored one is ignored. ``mark_seen`` moves the channels'
-        watermarks; it is off while older messages are still being fetched.
+        watermarks; it is off while older messages are still being fetched. A message that comes again in another
+        channel moves there: an export of a thread repeats the message that began it, and only the export of the
+        channel that it stands in tells that. No message moves to another server.
         """
         if not messages:
             return Saved()
@@ -63,7 +71,7 @@ class MessageStore:
                     sa.select(MESSAGES).where(MESSAGES.c.id.in_(self._database.ids(wanted)))
                 ).mappings()
             }
-            new, changed = [], []
+            new, changed, left = [], [], set[int]()
             for message in latest.values():
                 if message.id in gone or (message.author_id, message.guild_id) in silent:
                     continue
@@ -72,10 +80,13 @@ class MessageStore:
                 old = stored.get(message.id)
                 if old is None:
                     new.append(row)
-                elif (row["edited_ms"] or 0) >= (old["edited_ms"] or 0) and any(
-                    row[c] != old[c] for c in ("content", "embed_text", "attachments", "author_name")
+                elif (
+                    row["guild_id"] == old["guild_id"]
+                    and (row["edited_ms"] or 0) >= (old["edited_ms"] or 0)
+                    and any(row[c] != old[c] for c in _SHOWN)
                 ):
                     changed.append(row)
+                    left |= {old["channel_id"]} - {row["channel_id"]}
             if new:
                 db.execute(sa.insert(MESSAGES), [{**row, "revision": 1, "index_state": PENDING} for row in new])
             for row in changed:
@@ -91,7 +102,7 @@ class MessageStore:
                 newest[message.channel_id] = max(newest.get(message.channel_id, 0), message.id)
             if mark_seen:
                 self._guilds.note_seen(db, newest)
-        return Saved(tuple(row["id"] for row in new), tuple(row["id"] for row in changed))
+        return Saved(tuple(row["id"] for row in new), tuple(row["id"] for row in changed), frozenset(left))
 
     def _forget_derived(self, db: sa.Connection, message_ids: Collection[int]) -> None:
         """Delete what was computed from messages, and queue the answers to them, whose vectors saw their text."""
