@@ -20,7 +20,7 @@ def datasets(
 
     Example: python bot.py datasets ~/sets data/runtime/sets
     """
-    from cogs.lab.datasets.sources import convert
+    from cogs.lab.datasets.convert import convert
 
     counts = convert(sources, destination)
     if as_json:

@@ -15,10 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cogs.lab.datasets.conversations import ChatTurn, Conversation, Question, write_folder
-from cogs.lab.datasets.generate_chats import generate_chats
-from cogs.lab.datasets.generate_phrases import phrase_chats
-from cogs.memory.errors import BadRequest
+from cogs.lab.datasets.conversations import ChatTurn, Conversation, Question
 
 Part = Literal["train", "dev"]
 _SPACED = [
@@ -224,36 +221,6 @@ def followed_up(conversations: Iterable[Conversation]) -> Iterator[Conversation]
 def answered(conversation: Conversation) -> Conversation:
     """Return the conversation without the questions that nobody answered."""
     return replace(conversation, questions=tuple(question for question in conversation.questions if question.positives))
-
-
-def convert(root: Path, destination: Path) -> dict[str, tuple[int, int]]:
-    """Convert every source found under ``root`` to ``destination/NAME-PART``; return turns and questions of each.
-
-    Beside them come development sets: ``chat-dev`` (generated group chats), ``chat-followup-dev`` (its questions asked
-    as people go on from a turn), ``friendsqa-long-dev`` (scenes joined to channels of a server's length) and
-    ``multichat-dev`` (group chats in thirteen languages, a question's category being its language).
-
-    Raises:
-        BadRequest: no source is there.
-    """
-    counts: dict[str, tuple[int, int]] = {}
-    found = [name for name in SOURCES if (root / name).is_dir()]
-    if not found:
-        raise BadRequest(f"{root} holds none of {', '.join(SOURCES)}; name the folder that does.")
-    parts: tuple[Part, ...] = ("train", "dev")
-    for name in found:
-        for part in parts:
-            counts[f"{name}-{part}"] = write_folder(destination / f"{name}-{part}", SOURCES[name](root, part))
-    chats = list(generate_chats(40, "dev", 1))
-    counts["chat-dev"] = write_folder(destination / "chat-dev", chats)
-    counts["chat-followup-dev"] = write_folder(destination / "chat-followup-dev", followed_up(chats))
-    counts["multichat-dev"] = write_folder(
-        destination / "multichat-dev", (answered(told.conversation) for told in phrase_chats(2, "dev"))
-    )
-    if "friendsqa" in found:
-        long = joined(friendsqa(root, "dev"))
-        counts["friendsqa-long-dev"] = write_folder(destination / "friendsqa-long-dev", long)
-    return counts
 
 
 def _instant(value: Any) -> str | None:

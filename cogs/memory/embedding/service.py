@@ -22,6 +22,7 @@ from cogs.memory.embedding.specs import (
     _folder,
     load_embedders,
 )
+from cogs.memory.embedding.words_encoder import load_words_encoder
 from cogs.memory.inference.model_specs import LoadOptions
 from cogs.memory.inference.onnx_graphs import cached_graph
 
@@ -67,6 +68,8 @@ class EmbeddingService:
             self._encoder = self._load()
 
     def _load(self) -> Encoder:
+        if self.spec.format == "shared-words":
+            return load_words_encoder(self.spec, self.options.threads)
         folder = _folder(self.spec)
         if folder is not None:
             digest = _checked_weights(self.spec, folder)

