@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.commands.catch_up import CatchUpCommand, catch_up
 from cogs.commands.options import read_options
 from cogs.commands.recall import RecallCommand, recall, similar
 from cogs.extensions.parameters import complete, option_parameters, reader, texts
-from cogs.extensions.result_pages import ResultPages
+from cogs.extensions.result_pages import ResultPages, catch_up_embeds
 
 if TYPE_CHECKING:
     from cogs.app.client import MnemeBot
@@ -47,6 +49,19 @@ class Recall(commands.Cog):
         await ResultPages(answer, interaction.user.id).first(interaction)
 
     complete(recall, RecallCommand)
+
+    @app_commands.command(name="catchup", description="What was talked about: /catchup since:yesterday channel:plans")
+    @option_parameters(CatchUpCommand)
+    async def catch_up(self, interaction: Interaction, **options: Any) -> None:
+        """Answer what was talked about, by conversation, for the asker alone."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        command = read_options(CatchUpCommand, texts(options))
+        answer = await catch_up(self.bot.service, await reader(interaction), command)
+        names = self.bot.readers.names(answer.asker.scope)
+        for embed in await asyncio.to_thread(catch_up_embeds, answer, names):
+            await interaction.followup.send(embed=embed, ephemeral=True)
+
+    complete(catch_up, CatchUpCommand)
 
     async def find_similar(self, interaction: Interaction, message: discord.Message) -> None:
         """Answer with messages that say something like the one clicked."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import discord
 
+from cogs.commands.catch_up import CatchUpAnswer
 from cogs.commands.recall import RecallAnswer, still_readable
 from cogs.commands.share import shared
 from cogs.extensions.buttons import Interaction, OwnView
@@ -14,10 +16,15 @@ from cogs.extensions.parameters import reader
 from cogs.extensions.talk_pages import TalkPages
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import Scope
+from cogs.memory.text.excerpts import fit
 from cogs.memory.text.presentation import HitViews, PageView
+from cogs.memory.text.sanitize import discord_length, markdown
 
 log = logging.getLogger(__name__)
 COLOUR = discord.Colour(0x5865F2)
+SECTIONS = 4
+"""Conversations in one embed: Discord takes 6,000 characters in each."""
+EMBED_TEXT = 1000
 _NONE = discord.SelectOption(label="Nothing yet", value="0")
 
 
@@ -27,6 +34,29 @@ def page_embed(page: PageView) -> discord.Embed:
     for name, value in page.fields:
         embed.add_field(name=name, value=value, inline=False)
     return embed.set_footer(text=page.footer)
+
+
+def catch_up_embeds(answer: CatchUpAnswer, names: Mapping[int, str]) -> list[discord.Embed]:
+    """Render what was talked about, a few conversations to an embed; it takes a while, so off the event loop."""
+    sections = answer.sections(names)
+    embeds = [discord.Embed(title="Catch-up", description=markdown(answer.summary())[:EMBED_TEXT], colour=COLOUR)]
+    for start in range(0, len(sections), SECTIONS):
+        embed = embeds[0] if start == 0 else discord.Embed(colour=COLOUR)
+        for heading, lines in sections[start : start + SECTIONS]:
+            embed.add_field(name=fit(heading, 256), value=_whole_lines(lines, 1024) or "…", inline=False)
+        if start:
+            embeds.append(embed)
+    return embeds
+
+
+def _whole_lines(text: str, limit: int) -> str:
+    """Return the first lines that fit, so that no link is cut."""
+    kept = ""
+    for line in text.split("\n"):
+        if discord_length(kept) + discord_length(line) + 1 > limit:
+            break
+        kept += ("\n" if kept else "") + line
+    return kept
 
 
 def fit_plain(text: str, limit: int) -> str:

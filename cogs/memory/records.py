@@ -106,6 +106,7 @@ class StoredMessage:
     embed_text: str = ""
     channel_name: str = ""
     labels: tuple[str, ...] = ()
+    author_is_bot: bool = False
 
     @property
     def jump_url(self) -> str:

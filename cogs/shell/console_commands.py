@@ -13,6 +13,7 @@ from cogs.commands import administration, own_words
 from cogs.commands.administration import ForgetCommand, LabelCommand, RetentionCommand
 from cogs.commands.around import STEP, AroundAnswer, around
 from cogs.commands.asker import Asker, managed_guild, may_manage
+from cogs.commands.catch_up import CatchUpCommand, catch_up
 from cogs.commands.lookups import member_named, one_channel, visible_channels
 from cogs.commands.options import options_of, read_options
 from cogs.commands.own_words import OwnWords
@@ -38,6 +39,7 @@ def help_text() -> str:
 /recall QUERY {options}
                       find what was said
 /similar N            what says something like hit N of the last result
+/catchup [SINCE] [channel:]   what was talked about since then, or since you last wrote
 /around N             the talk around hit N; /earlier and /later show more of it
 /as NAME              speak as another member          /members   who is there
 /in CHANNEL           go to a channel, /in dm for a direct message
@@ -129,6 +131,7 @@ class ConsoleCommands:
             "recall": self._recall,
             "similar": self._similar,
             "around": self._around,
+            "catchup": self._catch_up,
             "earlier": self._earlier,
             "later": self._later,
             "as": self._as,
@@ -197,6 +200,9 @@ class ConsoleCommands:
     async def _around(self, text: str) -> str:
         self._talk = await around(self._service, self._asker(), self._numbered(text, "around"))
         return self._talk.as_text() + _further(self._talk)
+
+    async def _catch_up(self, text: str) -> str:
+        return (await catch_up(self._service, self._asker(), read_line(CatchUpCommand, text))).as_text()
 
     async def _earlier(self, _: str) -> str:
         return await self._more(before=STEP)

@@ -106,7 +106,7 @@ def test_a_channel_includes_its_threads(answers: dict[str, Answers]) -> None:
         ("an author that nobody is", "Nobody called “Zebedee” has written anything that you can read."),
         ("a span that holds nothing", "Nothing lies between these dates"),
         ("no date", 'I cannot read "notaday" as a date'),
-        ("an attachment that there is not", "Has takes link, embed, file, image, video, sound, voice, sticker or poll."),
+        ("an attachment that there is not", "Has takes link, embed, file, image, video, sound, voice, sticker or"),
         ("an unknown label", "There is no label “weather”; choose one of food."),
         ("no limit at all", "The limit must lie between 1 and 50."),
         ("a limit beyond the limit", "The limit must lie between 1 and 50."),

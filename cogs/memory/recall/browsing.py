@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 
 from cogs.memory.errors import BadRequest
 from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import Loadout
 from cogs.memory.recall.limits import MAX_LIMIT
-from cogs.memory.records import Conversation, Filters, Hit, Order, Reach, RecallResult, Scope
+from cogs.memory.records import Conversation, Filters, Hit, Order, Reach, RecallResult, Scope, StoredMessage
+from cogs.memory.storage.connection import from_ms, to_ms
 from cogs.memory.storage.repository import Repository
 
 TURNS_AT_MOST = 25
@@ -47,6 +49,18 @@ class Browsing:
             profile = loadout.profile.name
         hits = await asyncio.to_thread(work)
         return RecallResult(hits, Reach(0, 0, None), profile, order="oldest" if order == "oldest" else "newest")
+
+    async def span(
+        self, scope: Scope, after: dt.datetime, before: dt.datetime, most: int
+    ) -> tuple[list[StoredMessage], bool]:
+        """Return what was said in a span of time, in order, and whether there was more than ``most`` before it."""
+        found = await asyncio.to_thread(self._repository.search.span, scope, to_ms(after), to_ms(before), most + 1)
+        return found[-most:], len(found) > most
+
+    async def last_active(self, author_id: int, scope: Scope) -> dt.datetime | None:
+        """Return when somebody last wrote in a scope."""
+        found = await asyncio.to_thread(self._repository.search.last_active, author_id, scope)
+        return None if found is None else from_ms(found)
 
     async def around(self, message_id: int, scope: Scope, before: int, after: int) -> Conversation:
         """Return a message with the turns around it in its channel.

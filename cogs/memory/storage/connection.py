@@ -139,4 +139,5 @@ def stored_message(row: Mapping[Any, Any], channel_name: str = "", labels: Seque
         embed_text=row["embed_text"],
         channel_name=channel_name,
         labels=tuple(labels),
+        author_is_bot=row["author_is_bot"],
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import sqlalchemy as sa
 
-from cogs.memory.inference.bounded_http import PLAIN, BoundedTransport
+from cogs.memory.bounded_http import PLAIN, BoundedTransport
 from cogs.memory.records import Attachment, StoredMessage
 from cogs.memory.storage.connection import MESSAGES, Database
 

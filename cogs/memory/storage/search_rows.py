@@ -52,6 +52,28 @@ class SearchRows:
         with self._database.reading() as db:
             return list(db.scalars(query.order_by(order).limit(limit)))
 
+    def span(self, scope: Scope, after_ms: int, before_ms: int, limit: int) -> list[StoredMessage]:
+        """Return the newest messages of the scope between two times, the oldest of them first; without labels."""
+        query = (
+            sa.select(MESSAGES, CHANNELS.c.name.label("channel_name"))
+            .join(CHANNELS, CHANNELS.c.id == MESSAGES.c.channel_id, isouter=True)
+            .where(self._scoped.in_scope(scope), MESSAGES.c.created_ms > after_ms, MESSAGES.c.created_ms <= before_ms)
+            .order_by(MESSAGES.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as db:
+            rows = db.execute(query).mappings().fetchall()
+        return [stored_message(row, row["channel_name"] or "") for row in reversed(rows)]
+
+    def last_active(self, author_id: int, scope: Scope) -> int | None:
+        """Return when somebody last wrote in a scope, in milliseconds."""
+        query = sa.select(sa.func.max(MESSAGES.c.created_ms)).where(
+            MESSAGES.c.author_id == author_id, self._scoped.in_scope(scope)
+        )
+        with self._database.reading() as db:
+            found: int | None = db.scalar(query)
+            return found
+
     def around(self, message_id: int, scope: Scope, before: int, after: int) -> list[int]:
         """Return the ids of a message of the scope and of those right before and after it in its channel, in order.
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from cogs.memory.inference.bounded_http import PLAIN, BoundedTransport, TooLarge
+from cogs.memory.bounded_http import PLAIN, BoundedTransport, TooLarge
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.rerankers.base import Document, Reranker, Scale, Score, to_probability
 
