@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cogs.commands.asker import Asker
 from cogs.commands.options import Completion, clean
-from cogs.memory.access.guild_snapshot import GuildSnapshot, MemberView
+from cogs.memory.access.guild_view import GuildView, MemberView
 from cogs.memory.errors import BadRequest
 from cogs.memory.recall.dates import parse_when
 from cogs.memory.records import ChannelInfo, Scope
@@ -122,16 +122,16 @@ async def resolve_label(service: MemoryService, text: str, scope: Scope) -> str:
     raise BadRequest(f"There is no label “{_shown(text)}”; choose one of {names}.")
 
 
-def member_named(snapshot: GuildSnapshot, wanted: str) -> MemberView:
+def member_named(view: GuildView, wanted: str) -> MemberView:
     """Return a member by id or name.
 
     Raises:
         BadRequest: nobody is called that.
     """
-    for member in snapshot.members:
+    for member in view.members:
         if wanted in (str(member.id), member.name) or wanted.casefold() == member.name.casefold():
             return member
-    names = ", ".join(one_line(member.name, 40) for member in snapshot.members)
+    names = ", ".join(one_line(member.name, 40) for member in view.members)
     raise BadRequest(f"There is no member “{_shown(wanted)}”; choose one of {names}.")
 
 

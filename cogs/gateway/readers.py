@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import discord
 from cachetools import TTLCache
 
-from cogs.gateway.translate import member_view, snapshot_of
-from cogs.memory.access.guild_snapshot import GuildSnapshot
+from cogs.gateway.translate import guild_view_of, member_view
+from cogs.memory.access.guild_view import GuildView
 from cogs.memory.access.permissions import audience_scope, direct_scope, reader_scope, threads_to_ask_about
 from cogs.memory.records import Scope
 
@@ -29,23 +29,23 @@ class Readers:
         self._service = service
         self._strangers: TTLCache[tuple[int, int], bool] = TTLCache(STRANGERS_KEPT, STRANGER_SECONDS)
 
-    async def snapshot(self, guild: discord.Guild) -> GuildSnapshot | None:
+    async def guild_view(self, guild: discord.Guild) -> GuildView | None:
         """Return a guild's rules with its archived threads, or ``None`` while Discord cannot tell them."""
         if guild.unavailable or guild.me is None:
             return None
-        return snapshot_of(guild).with_known(await self._service.channels(guild.id))
+        return guild_view_of(guild).with_known(await self._service.channels(guild.id))
 
-    async def seen_by(self, member: discord.Member) -> GuildSnapshot | None:
+    async def seen_by(self, member: discord.Member) -> GuildView | None:
         """Return the rules of a member's guild, with them in the private threads that they belong to."""
         guild = self._bot.get_guild(member.guild.id)
-        snapshot = await self.snapshot(guild) if guild is not None else None
-        if snapshot is None:
+        view = await self.guild_view(guild) if guild is not None else None
+        if view is None:
             return None
         # Newest first: an id grows with time, and a limit keeps one request from becoming hundreds.
-        asked = sorted(threads_to_ask_about(snapshot, member_view(member)), reverse=True)[:THREADS_ASKED]
+        asked = sorted(threads_to_ask_about(view, member_view(member)), reverse=True)[:THREADS_ASKED]
         answers = await asyncio.gather(*(self._belongs(thread, member.id) for thread in asked))
         joined = frozenset(thread for thread, belongs in zip(asked, answers, strict=True) if belongs)
-        return snapshot.with_thread_member(member.id, joined)
+        return view.with_thread_member(member.id, joined)
 
     async def _belongs(self, thread_id: int, user_id: int) -> bool:
         try:
@@ -57,11 +57,11 @@ class Readers:
     async def reader(self, user: discord.Member | discord.User, asked_in: int | None) -> Scope:
         """Return what a person may read, asking in a channel of a guild, or by direct message."""
         if isinstance(user, discord.Member):
-            snapshot = await self.seen_by(user)
-            return NOBODY if snapshot is None else reader_scope(snapshot, member_view(user), asked_in)
+            view = await self.seen_by(user)
+            return NOBODY if view is None else reader_scope(view, member_view(user), asked_in)
         members = await asyncio.gather(*(self._member(guild, user.id) for guild in self._bot.guilds))
         shared = [(member, await self.seen_by(member)) for member in members if member is not None]
-        return direct_scope((snapshot, member_view(member)) for member, snapshot in shared if snapshot is not None)
+        return direct_scope((view, member_view(member)) for member, view in shared if view is not None)
 
     async def _member(self, guild: discord.Guild, user_id: int) -> discord.Member | None:
         """Ask Discord whether somebody is a member now; only a "no" is kept, for a while."""
@@ -93,5 +93,5 @@ class Readers:
 
     async def audience(self, guild: discord.Guild, channel_id: int) -> Scope:
         """Return what everybody who could see a channel of a guild may read."""
-        snapshot = await self.snapshot(guild)
-        return NOBODY if snapshot is None else audience_scope(snapshot, channel_id)
+        view = await self.guild_view(guild)
+        return NOBODY if view is None else audience_scope(view, channel_id)

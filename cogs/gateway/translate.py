@@ -7,7 +7,7 @@ from itertools import chain
 import discord
 
 from cogs.gateway.shown import shown_of
-from cogs.memory.access.guild_snapshot import ChannelView, GuildSnapshot, Kind, MemberView, OverwriteView, RoleView
+from cogs.memory.access.guild_view import ChannelView, GuildView, Kind, MemberView, OverwriteView, RoleView
 from cogs.memory.records import Attachment, ChannelInfo, IncomingMessage, MessageKind
 from cogs.memory.text.shown import shown_text
 
@@ -87,7 +87,7 @@ def _kind_of_message(message: discord.Message) -> MessageKind:
     return "default" if message.type in _SPOKEN else "system"
 
 
-def snapshot_of(guild: discord.Guild) -> GuildSnapshot:
+def guild_view_of(guild: discord.Guild) -> GuildView:
     """Return the guild's rules of reading as Discord's gateway last told them.
 
     The bot's own role and overwrites are left out: it is the one who speaks, not one of those who are spoken to, and
@@ -96,7 +96,7 @@ def snapshot_of(guild: discord.Guild) -> GuildSnapshot:
     """
     own = guild.self_role
     own_ids = {guild.me.id} if own is None else {guild.me.id, own.id}
-    return GuildSnapshot(
+    return GuildView(
         id=guild.id,
         name=guild.name,
         owner_id=guild.owner_id or 0,

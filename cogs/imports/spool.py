@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cogs.imports.importing import ImportProgress, import_files
-from cogs.memory.access.snapshot_files import save_snapshot_of
+from cogs.memory.access.guild_view_files import save_guild_view_of
 from cogs.memory.errors import BadRequest, FolderInUse, MnemeError, StorageError
 from cogs.memory.records import JsonObject
 from cogs.memory.storage.folder_lock import FolderLock
@@ -186,7 +186,7 @@ async def _do(service: MemoryService, path: Path, data_dir: Path) -> None:
         paths = [Path(each) for each in job.paths]
         report = await import_files(service, paths, progress, strict=job.strict, guild_id=job.guild_id)
         for folder in {each if each.is_dir() else each.parent for each in paths}:
-            await asyncio.to_thread(save_snapshot_of, folder, data_dir)
+            await asyncio.to_thread(save_guild_view_of, folder, data_dir)
         await tell(_State(report=report.as_json(), lines=report.lines()))
         log.info("imported what was handed over: %d messages are new", report.imported)
     except ValidationError:

@@ -269,7 +269,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class PreparedPassage:
     """What a reranker computed of a document ahead of any query; ``key`` names model, revision, form and text."""
 
     key: str

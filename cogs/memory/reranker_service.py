@@ -11,7 +11,7 @@ from typing import Any
 
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.inference.profiles import MemoryProfile
-from cogs.memory.records import Passage
+from cogs.memory.records import PreparedPassage
 from cogs.memory.rerankers.base import Document, Reranker, Score
 from cogs.memory.rerankers.registry import load_reranker, load_specs
 from cogs.memory.rerankers.score_cache import CacheKey, ScoreCache
@@ -184,7 +184,7 @@ class RerankerService:
         """Whether the images of messages take part in the loaded format's scores."""
         return self._reranker is not None and self._reranker.sees_images
 
-    def prepare(self, candidates: Sequence[Mapping[str, Any]]) -> list[Passage]:
+    def prepare(self, candidates: Sequence[Mapping[str, Any]]) -> list[PreparedPassage]:
         """Return what the format computes of candidates ahead of any query, in their order."""
         self.load()
         assert self._reranker is not None

@@ -60,7 +60,7 @@ def console(
 async def _console(settings: Settings, sample: Path | None) -> int:
     from cogs.chat.service import build_chat
     from cogs.imports.spool import watching
-    from cogs.memory.access.snapshot_files import exports_in, load_snapshots, save_snapshot_of
+    from cogs.memory.access.guild_view_files import exports_in, load_guild_views, save_guild_view_of
     from cogs.memory.service import MemoryService
     from cogs.shell.console import run_console
     from cogs.shell.import_progress import import_with_bar
@@ -72,10 +72,10 @@ async def _console(settings: Settings, sample: Path | None) -> int:
         await service.start()
         if sample is not None:
             await import_with_bar(service, exports_in(sample), errors)
-            save_snapshot_of(sample, settings.data_dir)
-        snapshots = load_snapshots(settings.data_dir)
+            save_guild_view_of(sample, settings.data_dir)
+        views = load_guild_views(settings.data_dir)
         async with watching(service, settings.data_dir):
-            return await run_console(service, build_chat(settings, service), snapshots)
+            return await run_console(service, build_chat(settings, service), views)
     finally:
         await service.close()
 

@@ -8,19 +8,19 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 
 from cogs.chat.service import ChatService
-from cogs.memory.access.guild_snapshot import ChannelView, RoleView
-from cogs.memory.access.permissions import GuildSnapshot, MemberView
+from cogs.memory.access.guild_view import ChannelView, RoleView
+from cogs.memory.access.permissions import GuildView, MemberView
 from cogs.memory.errors import BadRequest, MnemeError
 from cogs.memory.service import MemoryService
 from cogs.shell.console_commands import ConsoleCommands
 
 
-async def run_console(service: MemoryService, chat: ChatService, snapshots: Mapping[int, GuildSnapshot]) -> int:
+async def run_console(service: MemoryService, chat: ChatService, views: Mapping[int, GuildView]) -> int:
     """Read lines until the end of standard input or ``/quit``; print what Discord would show. Returns the exit code.
 
     With a terminal there is a prompt; without one, each line is repeated before its answer, so that a log reads well.
     """
-    commands = ConsoleCommands(service, chat, await _server(service, snapshots))
+    commands = ConsoleCommands(service, chat, await _server(service, views))
     print(commands.greeting())
     terminal = sys.stdin.isatty()
     async with contextlib.aclosing(_lines(commands, terminal)) as lines:
@@ -60,21 +60,21 @@ async def _lines(commands: ConsoleCommands, terminal: bool) -> AsyncGenerator[st
             yield line.strip()
 
 
-async def _server(service: MemoryService, snapshots: Mapping[int, GuildSnapshot]) -> GuildSnapshot:
+async def _server(service: MemoryService, views: Mapping[int, GuildView]) -> GuildView:
     """Return the server to talk in: one whose permissions are known, or one made of what the memory holds.
 
     Raises:
         BadRequest: nothing is remembered yet.
     """
     known = await service.guild_ids()
-    for guild_id, snapshot in snapshots.items():
+    for guild_id, view in views.items():
         if guild_id in known:
-            return snapshot
+            return view
     if not known:
         raise BadRequest("Nothing is remembered yet; import an export first, or run `make run` for the sample server.")
     channels = await service.channels(known[0])
     # Without the permissions of the server, there is one reader: the operator, who owns the machine and its files.
-    return GuildSnapshot(
+    return GuildView(
         id=known[0],
         name=f"server {known[0]}",
         owner_id=0,

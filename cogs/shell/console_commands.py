@@ -18,7 +18,7 @@ from cogs.commands.lookups import member_named, one_channel, visible_channels
 from cogs.commands.options import options_of, read_options
 from cogs.commands.own_words import OwnWords
 from cogs.commands.recall import RecallAnswer, RecallCommand, recall, similar
-from cogs.memory.access.permissions import GuildSnapshot, audience_scope, direct_scope, reader_scope
+from cogs.memory.access.permissions import GuildView, audience_scope, direct_scope, reader_scope
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import IncomingMessage, Scope
 from cogs.memory.service import MemoryService
@@ -53,11 +53,11 @@ Anything else is said in the channel, and Mneme answers."""
 class ConsoleCommands:
     """Where the terminal's person stands: who they are, in which channel, what they saw last."""
 
-    def __init__(self, service: MemoryService, chat: ChatService, snapshot: GuildSnapshot) -> None:
+    def __init__(self, service: MemoryService, chat: ChatService, view: GuildView) -> None:
         self._service = service
         self._chat = chat
-        self._snapshot = snapshot
-        self._member = snapshot.members[0]
+        self._view = view
+        self._member = view.members[0]
         self._channel_id: int | None = None
         self._last: RecallAnswer | None = None
         self._talk: AroundAnswer | None = None
@@ -68,9 +68,9 @@ class ConsoleCommands:
 
     def greeting(self) -> str:
         """Return the first lines that a person reads."""
-        others = ", ".join(member.name for member in self._snapshot.members)
+        others = ", ".join(member.name for member in self._view.members)
         return (
-            f"{self._snapshot.name}: you are {self._member.name}. Members: {others}.\n"
+            f"{self._view.name}: you are {self._member.name}. Members: {others}.\n"
             "Ask something, or try /recall where does Nadia live, /as NAME, /help."
         )
 
@@ -79,26 +79,26 @@ class ConsoleCommands:
         return f"{self._member.name} {self._place()}> "
 
     def _place(self) -> str:
-        channel = self._snapshot.by_id.get(self._channel_id) if self._channel_id is not None else None
+        channel = self._view.by_id.get(self._channel_id) if self._channel_id is not None else None
         return f"#{channel.name}" if channel is not None else "(direct message)"
 
     def _enter_first_channel(self) -> None:
         readable = self._readable().channel_ids
-        texts = [c.id for c in self._snapshot.channels if c.id in readable and c.kind == "text"]
+        texts = [c.id for c in self._view.channels if c.id in readable and c.kind == "text"]
         self._channel_id = texts[0] if texts else None
 
     def _readable(self) -> Scope:
         if self._is_operator():
-            return Scope.of(self._snapshot.id, [channel.id for channel in self._snapshot.channels])
-        return reader_scope(self._snapshot, self._member, self._channel_id)
+            return Scope.of(self._view.id, [channel.id for channel in self._view.channels])
+        return reader_scope(self._view, self._member, self._channel_id)
 
     def _audience(self) -> Scope:
         """Return what everybody who sees the reply may read."""
         if self._is_operator():
             return self._readable()
         if self._channel_id is None:
-            return direct_scope([(self._snapshot, self._member)])
-        return audience_scope(self._snapshot, self._channel_id)
+            return direct_scope([(self._view, self._member)])
+        return audience_scope(self._view, self._channel_id)
 
     def _is_operator(self) -> bool:
         return self._member.id == 0
@@ -106,10 +106,10 @@ class ConsoleCommands:
     def _asker(self) -> Asker:
         """Return the person of the terminal as the commands know them."""
         bits = 0
-        for role in (self._snapshot.id, *self._member.role_ids):
-            bits |= self._snapshot.role_bits.get(role, 0)
-        manages = self._is_operator() or self._member.id == self._snapshot.owner_id or may_manage(bits)
-        return Asker(self._member.id, dt.datetime.now(dt.UTC), self._readable(), self._snapshot.id, manages)
+        for role in (self._view.id, *self._member.role_ids):
+            bits |= self._view.role_bits.get(role, 0)
+        manages = self._is_operator() or self._member.id == self._view.owner_id or may_manage(bits)
+        return Asker(self._member.id, dt.datetime.now(dt.UTC), self._readable(), self._view.id, manages)
 
     # -- dispatch ------------------------------------------------------------------------------------------
 
@@ -148,14 +148,14 @@ class ConsoleCommands:
         return help_text()
 
     async def _members(self, _: str) -> str:
-        roles = {role.id: role.name for role in self._snapshot.roles}
+        roles = {role.id: role.name for role in self._view.roles}
         return "\n".join(
             f"{member.name}: {', '.join(sorted(roles[r] for r in member.role_ids if r in roles)) or 'no role'}"
-            for member in self._snapshot.members
+            for member in self._view.members
         )
 
     async def _as(self, wanted: str) -> str:
-        member = member_named(self._snapshot, wanted)
+        member = member_named(self._view, wanted)
         self._member = member
         if self._channel_id not in self._readable().channel_ids:
             self._enter_first_channel()
@@ -238,7 +238,7 @@ class ConsoleCommands:
         now = dt.datetime.now(dt.UTC)
         self._last_id = max(self._last_id + 1, (int(now.timestamp() * 1000) - DISCORD_EPOCH_MS) << 22)
         message = IncomingMessage(
-            self._last_id, self._snapshot.id, self._channel_id, self._member.id, self._member.name, text, now
+            self._last_id, self._view.id, self._channel_id, self._member.id, self._member.name, text, now
         )
         await self._service.remember([message])
         return message.id

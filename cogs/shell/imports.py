@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cogs.imports.spool import ImportJob, hand_over
-from cogs.memory.access.snapshot_files import save_snapshot_of
+from cogs.memory.access.guild_view_files import save_guild_view_of
 from cogs.memory.errors import FolderInUse
 from cogs.memory.records import JsonObject
 from cogs.memory.service import MemoryService
@@ -44,7 +44,7 @@ async def import_command(
 def keep_permissions(files: Sequence[Path], data_dir: Path) -> None:
     """Keep the permission files that lie beside the imported files."""
     for folder in {file if file.is_dir() else file.parent for file in files}:
-        save_snapshot_of(folder, data_dir)
+        save_guild_view_of(folder, data_dir)
 
 
 def _told(answer: JsonObject, as_json: bool) -> int:

@@ -97,29 +97,29 @@ async def _context(
         BadRequest: the server or the member cannot be told.
     """
     from cogs.commands.lookups import member_named, one_guild
-    from cogs.memory.access.snapshot_files import load_snapshots
+    from cogs.memory.access.guild_view_files import load_guild_views
     from cogs.memory.errors import BadRequest
     from cogs.web.context import WebContext
-    from cogs.web.directory import SnapshotDirectory
+    from cogs.web.directory import GuildViewDirectory
     from cogs.web.gate import Gate, Person, page_key
     from cogs.web.server import hosts_of
 
-    snapshots = load_snapshots(settings.data_dir)
+    views = load_guild_views(settings.data_dir)
     guild_id = one_guild(guild, await service.guild_ids())
-    snapshot = snapshots.get(guild_id)
+    view = views.get(guild_id)
     if as_user is not None and as_user.isascii() and as_user.isdigit():
         user_id = int(as_user)
-    elif snapshot is None:
+    elif view is None:
         raise BadRequest(
             "Only the running bot knows this server's members by name; give the member's id: --as-user ID."
         )
     else:
-        user_id = snapshot.owner_id if as_user is None else member_named(snapshot, as_user).id
+        user_id = view.owner_id if as_user is None else member_named(view, as_user).id
     token = settings.metrics_token
     context = WebContext(
         service=service,
         gate=Gate(page_key(settings.data_dir)),
-        directory=SnapshotDirectory(service, snapshots),
+        directory=GuildViewDirectory(service, views),
         hosts=hosts_of(settings),
         metrics_token=None if token is None else token.get_secret_value(),
     )

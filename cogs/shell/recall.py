@@ -10,8 +10,8 @@ from cogs.commands.around import AroundAnswer, around
 from cogs.commands.asker import Asker
 from cogs.commands.lookups import member_named, one_guild
 from cogs.commands.recall import RecallAnswer, RecallCommand, recall, understand
-from cogs.memory.access.permissions import GuildSnapshot, reader_scope
-from cogs.memory.access.snapshot_files import load_snapshots
+from cogs.memory.access.guild_view_files import load_guild_views
+from cogs.memory.access.permissions import GuildView, reader_scope
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import ChannelInfo, Scope
 
@@ -74,15 +74,15 @@ async def _asker(
     guild_id = one_guild(guild, await service.guild_ids())
     channels = await service.channels(guild_id)
     if as_user is not None:
-        return _member(load_snapshots(settings.data_dir).get(guild_id), as_user, channels, now)
+        return _member(load_guild_views(settings.data_dir).get(guild_id), as_user, channels, now)
     return Asker(OPERATOR, now, Scope.of(guild_id, [channel.id for channel in channels]), guild_id)
 
 
-def _member(snapshot: GuildSnapshot | None, wanted: str, channels: list[ChannelInfo], now: dt.datetime) -> Asker:
-    if snapshot is None:
+def _member(view: GuildView | None, wanted: str, channels: list[ChannelInfo], now: dt.datetime) -> Asker:
+    if view is None:
         raise BadRequest(
             "--as-user needs the server's permissions, which only the running bot knows; "
             "for an import, put a guild.json beside the export."
         )
-    member = member_named(snapshot, wanted)
-    return Asker(member.id, now, reader_scope(snapshot.with_known(channels), member, None), snapshot.id)
+    member = member_named(view, wanted)
+    return Asker(member.id, now, reader_scope(view.with_known(channels), member, None), view.id)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from cogs.memory.access.guild_snapshot import GuildSnapshot, MemberView
+from cogs.memory.access.guild_view import GuildView, MemberView
 from cogs.memory.access.permissions import may_manage, reader_scope
 from cogs.memory.records import Scope
 from cogs.memory.service import MemoryService
@@ -36,32 +36,32 @@ class Directory(Protocol):
         ...
 
 
-class SnapshotDirectory:
+class GuildViewDirectory:
     """Answers from a kept picture of the servers, where no Discord is there to ask (console and shell)."""
 
-    def __init__(self, service: MemoryService, snapshots: Mapping[int, GuildSnapshot]) -> None:
+    def __init__(self, service: MemoryService, views: Mapping[int, GuildView]) -> None:
         self._service = service
-        self._snapshots = snapshots
+        self._views = views
 
     async def visitor(self, person: Person) -> Visitor | None:
         """Return the member as the picture has them."""
-        snapshot = self._snapshots.get(person.guild_id)
-        member = None if snapshot is None else _member(snapshot, person.user_id)
-        if snapshot is None or member is None:
+        view = self._views.get(person.guild_id)
+        member = None if view is None else _member(view, person.user_id)
+        if view is None or member is None:
             return None
-        known = snapshot.with_known(await self._service.channels(person.guild_id))
+        known = view.with_known(await self._service.channels(person.guild_id))
         return Visitor(person, member.name, known.name, may_manage(known, member), reader_scope(known, member, None))
 
     def names(self, scope: Scope) -> Mapping[int, str]:
         """Return the names of roles and channels of the scope."""
         names: dict[int, str] = {}
         for guild_id, channels in scope.channels.items():
-            snapshot = self._snapshots.get(guild_id)
-            if snapshot is not None:
-                names.update((role.id, role.name) for role in snapshot.roles)
-                names.update((channel.id, channel.name) for channel in snapshot.channels if channel.id in channels)
+            view = self._views.get(guild_id)
+            if view is not None:
+                names.update((role.id, role.name) for role in view.roles)
+                names.update((channel.id, channel.name) for channel in view.channels if channel.id in channels)
         return names
 
 
-def _member(snapshot: GuildSnapshot, user_id: int) -> MemberView | None:
-    return next((member for member in snapshot.members if member.id == user_id), None)
+def _member(view: GuildView, user_id: int) -> MemberView | None:
+    return next((member for member in view.members if member.id == user_id), None)

@@ -22,9 +22,9 @@ from cogs.extensions.memory_admin import Memory
 from cogs.extensions.privacy import Privacy
 from cogs.extensions.recall import Recall
 from cogs.imports.importing import import_files
-from cogs.memory.access.guild_snapshot import GuildSnapshot
+from cogs.memory.access.guild_view import GuildView
+from cogs.memory.access.guild_view_files import exports_in, load_guild_views, save_guild_view_of
 from cogs.memory.access.permissions import reader_scope
-from cogs.memory.access.snapshot_files import exports_in, load_snapshots, save_snapshot_of
 from cogs.memory.errors import MnemeError
 from cogs.memory.service import MemoryService
 from cogs.shell.console_commands import ConsoleCommands
@@ -58,28 +58,28 @@ async def sample_service(folder: Path) -> MemoryService:
     service = await MemoryService.open(settings)
     await service.start()
     await import_files(service, exports_in(SAMPLE))
-    save_snapshot_of(SAMPLE, folder)
+    save_guild_view_of(SAMPLE, folder)
     await service.drain()
     return service
 
 
-def snapshot_in(folder: Path) -> GuildSnapshot:
+def guild_view_in(folder: Path) -> GuildView:
     """Return the sample server's permissions."""
-    (snapshot,) = load_snapshots(folder).values()
-    return snapshot
+    (view,) = load_guild_views(folder).values()
+    return view
 
 
-def member_id(snapshot: GuildSnapshot, name: str) -> int:
+def member_id(view: GuildView, name: str) -> int:
     """Return a member's id."""
-    return next(member.id for member in snapshot.members if member.name == name)
+    return next(member.id for member in view.members if member.name == name)
 
 
 class DiscordDoor:
     """The callbacks of the slash commands, with an interaction of one member of the sample server."""
 
-    def __init__(self, service: MemoryService, snapshot: GuildSnapshot, member: str, manages: bool = False) -> None:
-        self._snapshot = snapshot
-        self._member = next(m for m in snapshot.members if m.name == member)
+    def __init__(self, service: MemoryService, view: GuildView, member: str, manages: bool = False) -> None:
+        self._view = view
+        self._member = next(m for m in view.members if m.name == member)
         self.service = service
         self.readers = SimpleNamespace(reader=self._reader, names=lambda _: {})
         self.open_pages = OpenPages(10)
@@ -88,7 +88,7 @@ class DiscordDoor:
         self._cogs = {"recall": Recall, "memory": Memory, "privacy": Privacy}
 
     async def _reader(self, *_: object) -> Any:
-        return reader_scope(self._snapshot, self._member, None)
+        return reader_scope(self._view, self._member, None)
 
     def start_task(self, work: Any, _: str) -> None:
         work.close()
@@ -121,7 +121,7 @@ class DiscordDoor:
         interaction = SimpleNamespace(
             user=SimpleNamespace(id=self._member.id),
             channel_id=None,
-            guild_id=self._snapshot.id,
+            guild_id=self._view.id,
             guild=None,
             permissions=self._permissions,
             client=self,
@@ -143,8 +143,8 @@ class DiscordDoor:
 class ConsoleDoor:
     """The console, with one member speaking."""
 
-    def __init__(self, service: MemoryService, snapshot: GuildSnapshot, member: str) -> None:
-        self.commands = ConsoleCommands(service, build_chat(settings_in(Path()), service), snapshot)
+    def __init__(self, service: MemoryService, view: GuildView, member: str) -> None:
+        self.commands = ConsoleCommands(service, build_chat(settings_in(Path()), service), view)
         self._member = member
 
     async def use(self, line: str) -> str:

@@ -13,10 +13,10 @@ from tests.commands.doors import (
     Answer,
     ConsoleDoor,
     DiscordDoor,
+    guild_view_in,
     sample_service,
     shell_in,
     shell_recall,
-    snapshot_in,
 )
 from tests.memory.word_encoder import word_encoder
 
@@ -65,9 +65,9 @@ class Answers(NamedTuple):
 async def _ask(folder: Path, cases: Mapping[str, dict[str, Any]]) -> dict[str, tuple[Answer, Answer]]:
     service = await sample_service(folder)
     try:
-        snapshot = snapshot_in(folder)
-        await service.set_label(snapshot.id, "food", "what people cook and eat")
-        discord, console = DiscordDoor(service, snapshot, "Oskar"), ConsoleDoor(service, snapshot, "Oskar")
+        view = guild_view_in(folder)
+        await service.set_label(view.id, "food", "what people cook and eat")
+        discord, console = DiscordDoor(service, view, "Oskar"), ConsoleDoor(service, view, "Oskar")
         return {name: (await discord.recall(case), await console.recall(case)) for name, case in cases.items()}
     finally:
         await service.close()

@@ -25,7 +25,7 @@ def random_bits(rng: random.Random, share: float) -> int:
 
 
 def random_guild(rng: random.Random, roles: int = 4, channels: int = 6, members: int = 6) -> JsonObject:
-    """Return a guild in the format of ``snapshot_from_json`` whose rules overlap, contradict and leave gaps."""
+    """Return a guild in the format of ``guild_view_from_json`` whose rules overlap, contradict and leave gaps."""
     role_ids = [2000 + place for place in range(rng.randint(0, roles))]
     member_ids = [OWNER_ID + place for place in range(rng.randint(1, members))]
     everyone = VIEW | HISTORY | CONNECT if rng.random() < 0.6 else random_bits(rng, 0.5)

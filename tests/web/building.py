@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 from starlette.types import ASGIApp
 
-from cogs.memory.access.guild_snapshot import ChannelView, GuildSnapshot, MemberView, OverwriteView, RoleView
+from cogs.memory.access.guild_view import ChannelView, GuildView, MemberView, OverwriteView, RoleView
 from cogs.memory.access.permissions import READ_MESSAGE_HISTORY, VIEW_CHANNEL
 from cogs.memory.service import MemoryService
 from cogs.web.agents import agent_site
 from cogs.web.context import WebContext
-from cogs.web.directory import SnapshotDirectory
+from cogs.web.directory import GuildViewDirectory
 from cogs.web.gate import Gate, Person
 from cogs.web.site import build_site
 from tests.memory.building import ANNA, BEN, CARLA, GENERAL, GUILD, SECRET, START, message, running_service
@@ -31,10 +31,10 @@ CODE = "Keepers only: the code of the safe is 4711"
 BASE = "http://localhost:8080"
 
 
-def snapshot(*members: MemberView) -> GuildSnapshot:
+def view(*members: MemberView) -> GuildView:
     """Return the server: #general for everyone, #secret for its owner."""
     closed = OverwriteView(GUILD, "role", 0, VIEW_CHANNEL)
-    return GuildSnapshot(
+    return GuildView(
         GUILD,
         "The Guild",
         ANNA,
@@ -44,11 +44,11 @@ def snapshot(*members: MemberView) -> GuildSnapshot:
     )
 
 
-class Server(SnapshotDirectory):
+class Server(GuildViewDirectory):
     """A server whose members can leave while the site runs."""
 
     def __init__(self, service: MemoryService) -> None:
-        self.known = {GUILD: snapshot()}
+        self.known = {GUILD: view()}
         super().__init__(service, self.known)
 
     def leave(self, user_id: int) -> None:

@@ -23,7 +23,7 @@ from cogs.lab.datasets.sources import friendsqa, joined
 from cogs.lab.search.first_stage import BM25
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.inference.model_specs import LoadOptions
-from cogs.memory.recall.fusion import SIGNALS, WEIGHTS_FILE, Floats, Passage, Pool, signals
+from cogs.memory.recall.fusion import SIGNALS, WEIGHTS_FILE, Floats, FusionMessage, Pool, signals
 from cogs.memory.recall.query import analyse
 from cogs.memory.recall.search import DEPTH
 from cogs.memory.storage.connection import to_ms
@@ -71,7 +71,7 @@ def judged_lists(conversation: Conversation, passages: Vectors, queries: Vectors
         ids = sorted({*found, *np.argsort(-cosines, kind="stable")[:DEPTH].tolist()})
         pool = Pool(
             ids,
-            {i: Passage(words[i], float(cosines[i]), t.author, t.text, times[i]) for i, t in enumerate(turns)},
+            {i: FusionMessage(words[i], float(cosines[i]), t.author, t.text, times[i]) for i, t in enumerate(turns)},
             beside,
         )
         ignored = {place[i] for i in question.ignored if i in place}

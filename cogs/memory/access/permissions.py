@@ -1,4 +1,4 @@
-"""Which channels may this person, or this audience, read. Pure: it works on a plain snapshot of a guild.
+"""Which channels may this person, or this audience, read. Pure: it works on a plain view of a guild.
 
 Two questions are answered, both from Discord's own rules (https://discord.com/developers/docs/topics/permissions):
 
@@ -15,28 +15,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cogs.memory.access.guild_snapshot import (
+from cogs.memory.access.guild_view import (
     ChannelView,
-    GuildSnapshot,
+    GuildView,
     MemberView,
     OverwriteView,
     RoleView,
-    snapshot_from_json,
+    guild_view_from_json,
 )
 from cogs.memory.records import Scope
 
 __all__ = [
     "ChannelView",
-    "GuildSnapshot",
+    "GuildView",
     "MemberView",
     "OverwriteView",
     "RoleView",
     "audience_scope",
     "can_read",
     "direct_scope",
+    "guild_view_from_json",
     "may_manage",
     "reader_scope",
-    "snapshot_from_json",
     "threads_to_ask_about",
 ]
 
@@ -50,24 +50,24 @@ MANAGE_THREADS = 1 << 34
 # --- one person -------------------------------------------------------------------------------------------------
 
 
-def permissions_in(snapshot: GuildSnapshot, member: MemberView, channel: ChannelView) -> int:
+def permissions_in(view: GuildView, member: MemberView, channel: ChannelView) -> int:
     """Return the permission bits of a member in a channel (not a thread), in Discord's order of resolution.
 
     The owner and administrators have every bit. The implicit denials that follow from a missing View Channel
     are not applied; callers ask for View Channel as well.
     """
-    everyone = snapshot.role_bits.get(snapshot.id, 0)
+    everyone = view.role_bits.get(view.id, 0)
     bits = everyone
     for role_id in member.role_ids:
-        bits |= snapshot.role_bits.get(role_id, 0)
-    if member.id == snapshot.owner_id or bits & ADMINISTRATOR:
+        bits |= view.role_bits.get(role_id, 0)
+    if member.id == view.owner_id or bits & ADMINISTRATOR:
         return -1
     allow = deny = 0
     own = None
     for overwrite in channel.overwrites:
         if overwrite.type == "member":
             own = overwrite if overwrite.id == member.id else own
-        elif overwrite.id == snapshot.id:
+        elif overwrite.id == view.id:
             bits = (bits & ~overwrite.deny) | overwrite.allow
         elif overwrite.id in member.role_ids:
             allow |= overwrite.allow
@@ -76,13 +76,13 @@ def permissions_in(snapshot: GuildSnapshot, member: MemberView, channel: Channel
     return bits if own is None else (bits & ~own.deny) | own.allow
 
 
-def may_manage(snapshot: GuildSnapshot, member: MemberView) -> bool:
+def may_manage(view: GuildView, member: MemberView) -> bool:
     """Return whether a member may manage the server: its owner, administrators, and whoever has Manage Server."""
-    if member.id == snapshot.owner_id:
+    if member.id == view.owner_id:
         return True
-    bits = snapshot.role_bits.get(snapshot.id, 0)
+    bits = view.role_bits.get(view.id, 0)
     for role_id in member.role_ids:
-        bits |= snapshot.role_bits.get(role_id, 0)
+        bits |= view.role_bits.get(role_id, 0)
     return bool(bits & (ADMINISTRATOR | MANAGE_GUILD))
 
 
@@ -91,52 +91,52 @@ def needed_to_read(channel: ChannelView) -> int:
     return VIEW_CHANNEL | READ_MESSAGE_HISTORY | (CONNECT if channel.kind == "voice" else 0)
 
 
-def can_read(snapshot: GuildSnapshot, member: MemberView, channel: ChannelView) -> bool:
+def can_read(view: GuildView, member: MemberView, channel: ChannelView) -> bool:
     """Return whether a member may read what was said in a channel or thread, age restriction aside."""
-    ruling = snapshot.ruling(channel)
+    ruling = view.ruling(channel)
     if ruling is None:
         return False
-    bits = permissions_in(snapshot, member, ruling)
+    bits = permissions_in(view, member, ruling)
     needed = needed_to_read(ruling)
     if bits & needed != needed:
         return False
     return not channel.private or member.id in channel.members or bool(bits & MANAGE_THREADS)
 
 
-def reader_scope(snapshot: GuildSnapshot, member: MemberView, asked_in: int | None) -> Scope:
+def reader_scope(view: GuildView, member: MemberView, asked_in: int | None) -> Scope:
     """Return the channels and threads that a person may read now.
 
     Args:
-        snapshot: The guild, with the person in the private threads that they belong to.
+        view: The guild, with the person in the private threads that they belong to.
         member: The person and their roles.
         asked_in: The id of the channel in which they ask; age-restricted channels count only where it is one.
             ``None`` for a direct message or a shell.
     """
-    restricted = snapshot.is_age_restricted(asked_in)
+    restricted = view.is_age_restricted(asked_in)
     readable = {
         channel.id
-        for channel in snapshot.channels
-        if (restricted or not snapshot.is_age_restricted(channel.id)) and can_read(snapshot, member, channel)
+        for channel in view.channels
+        if (restricted or not view.is_age_restricted(channel.id)) and can_read(view, member, channel)
     }
-    return Scope({snapshot.id: frozenset(readable)} if readable else {})
+    return Scope({view.id: frozenset(readable)} if readable else {})
 
 
-def threads_to_ask_about(snapshot: GuildSnapshot, member: MemberView) -> frozenset[int]:
+def threads_to_ask_about(view: GuildView, member: MemberView) -> frozenset[int]:
     """Return the private threads that a person reads only if they belong to them, which Discord alone knows."""
     return frozenset(
         channel.id
-        for channel in snapshot.channels
+        for channel in view.channels
         if channel.private
-        and not can_read(snapshot, member, replace(channel, members=frozenset()))
-        and can_read(snapshot, member, replace(channel, members=frozenset({member.id})))
+        and not can_read(view, member, replace(channel, members=frozenset()))
+        and can_read(view, member, replace(channel, members=frozenset({member.id})))
     )
 
 
-def direct_scope(readers: Iterable[tuple[GuildSnapshot, MemberView]]) -> Scope:
+def direct_scope(readers: Iterable[tuple[GuildView, MemberView]]) -> Scope:
     """Return what a person may read in every guild that they share with the bot, never age-restricted channels."""
     channels: dict[int, frozenset[int]] = {}
-    for snapshot, member in readers:
-        channels.update(reader_scope(snapshot, member, None).channels)
+    for view, member in readers:
+        channels.update(reader_scope(view, member, None).channels)
     return Scope(channels)
 
 
@@ -173,12 +173,10 @@ class _Audience:
     the conditions whenever any set of roles does, and one look at it decides. The tests compare this with every set.
     """
 
-    def __init__(self, snapshot: GuildSnapshot) -> None:
-        self._snapshot = snapshot
-        self._everyone = snapshot.role_bits.get(snapshot.id, 0)
-        self._roles = [
-            role for role in snapshot.roles if role.id != snapshot.id and not role.permissions & ADMINISTRATOR
-        ]
+    def __init__(self, view: GuildView) -> None:
+        self._view = view
+        self._everyone = view.role_bits.get(view.id, 0)
+        self._roles = [role for role in view.roles if role.id != view.id and not role.permissions & ADMINISTRATOR]
         self._index = {role.id: 1 << place for place, role in enumerate(self._roles)}
         self._all = (1 << len(self._roles)) - 1
         self._base = {
@@ -199,7 +197,7 @@ class _Audience:
 
     def _has_outsider(self, destination: ChannelView, channel: ChannelView) -> bool:
         seen, read = self._rules_of(destination), self._rules_of(channel)
-        identities = [None, *(seen.members.keys() | read.members.keys()) - {self._snapshot.owner_id}]
+        identities = [None, *(seen.members.keys() | read.members.keys()) - {self._view.owner_id}]
         return any(
             self._can_see(seen, identity, permitted, one_of)
             for identity in identities
@@ -257,7 +255,7 @@ class _Audience:
         for overwrite in overwrites:
             if overwrite.type == "member":
                 continue
-            if overwrite.id == self._snapshot.id:
+            if overwrite.id == self._view.id:
                 everyone_allow, everyone_deny = overwrite.allow, overwrite.deny
             for bit in self._base:
                 role = self._index.get(overwrite.id, 0)
@@ -271,23 +269,23 @@ def _bits(bits: int) -> Iterable[int]:
     return (1 << place for place in range(bits.bit_length()) if bits >> place & 1)
 
 
-def audience_scope(snapshot: GuildSnapshot, destination: int) -> Scope:
+def audience_scope(view: GuildView, destination: int) -> Scope:
     """Return what everybody who could see ``destination`` may read: the scope of a public reply there.
 
     A private thread's audience is taken to be that of its parent, which is never smaller; it may hold itself, and no
     other private thread is ever in a scope. Age-restricted channels are in it only where the destination is one.
     A destination that is gone has an empty scope.
     """
-    place = snapshot.by_id.get(destination)
-    shown_in = snapshot.ruling(place) if place is not None else None
+    place = view.by_id.get(destination)
+    shown_in = view.ruling(place) if place is not None else None
     if shown_in is None:
         return Scope({})
-    audience = _Audience(snapshot)
+    audience = _Audience(view)
     covered = set()
-    for channel in snapshot.channels:
-        ruling = snapshot.ruling(channel)
+    for channel in view.channels:
+        ruling = view.ruling(channel)
         if ruling is None or (channel.private and channel.id != destination) or (ruling.nsfw and not shown_in.nsfw):
             continue
         if audience.covers(shown_in, ruling):
             covered.add(channel.id)
-    return Scope({snapshot.id: frozenset(covered)} if covered else {})
+    return Scope({view.id: frozenset(covered)} if covered else {})

@@ -50,7 +50,7 @@ class Fused:
     score: float
 
 
-class Passage(NamedTuple):
+class FusionMessage(NamedTuple):
     """What fusion reads of a message; hundreds are made for each question.
 
     ``body`` are the terms of its words alone, with spaces between them; ``cosine`` is to the query. A message that is
@@ -78,7 +78,7 @@ class Pool:
     """Candidates with their neighbours: ``beside`` maps a candidate to the messages before and after it."""
 
     candidates: Sequence[int]
-    passages: Mapping[int, Passage]
+    passages: Mapping[int, FusionMessage]
     beside: Mapping[int, tuple[int | None, int | None]]
 
 
@@ -203,7 +203,7 @@ class _Lexical:
         candidates: the rows of the candidates.
     """
 
-    def __init__(self, info: QueryInfo, passages: Sequence[Passage], candidates: npt.NDArray[np.intp]) -> None:
+    def __init__(self, info: QueryInfo, passages: Sequence[FusionMessage], candidates: npt.NDArray[np.intp]) -> None:
         terms = list(dict.fromkeys(info.telling))
         counts = np.zeros((len(passages) + 1, len(terms)))
         for column, term in enumerate(terms):

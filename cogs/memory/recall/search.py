@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from cogs.memory.recall.fusion import Fused, Passage, Pool, fuse
+from cogs.memory.recall.fusion import Fused, FusionMessage, Pool, fuse
 from cogs.memory.recall.query import QueryInfo
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.storage.repository import Repository
@@ -141,7 +141,7 @@ def _pool(
     # A message that still waits for its vector is neither near nor far.
     usual = sum(cosines.values()) / len(cosines) if cosines else 0.0
     passages = {
-        i: Passage(body, cosines.get(i, usual), author, content, created_ms)
+        i: FusionMessage(body, cosines.get(i, usual), author, content, created_ms)
         for i, (author, content, body, created_ms) in rows.items()
     }
     return Pool([i for i in candidates if i in passages], passages, beside)

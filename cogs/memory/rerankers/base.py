@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec
-from cogs.memory.records import Passage
+from cogs.memory.records import PreparedPassage
 
 Scale = Literal["probability", "logit", "log_odds", "difference", "server"]
 
@@ -112,7 +112,7 @@ class Reranker(ABC):
         """What the keys of this format's passages begin with: the model, its revision and the form of the passages."""
         return ""
 
-    def prepare(self, documents: Sequence[Document]) -> list[Passage]:
+    def prepare(self, documents: Sequence[Document]) -> list[PreparedPassage]:
         """Compute what does not depend on a query, one passage for each document; most formats have no such thing."""
         return []
 

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from cogs.memory.records import JsonObject, PersonSummary
 from cogs.memory.storage.connection import MESSAGES, Database, from_ms
 from cogs.memory.storage.keyword_index import KeywordStore, keywords_of
-from cogs.memory.storage.tables import OptOut, Passage, table_of
+from cogs.memory.storage.tables import OptOut, PreparedPassageRow, table_of
 
 OPT_OUTS = table_of(OptOut)
-PASSAGES = table_of(Passage)
+PASSAGES = table_of(PreparedPassageRow)
 _MENTION = re.compile(r"<@!?(\d{1,20})>")
 FORGOTTEN_MENTION = "@someone"
 EVERYWHERE = 0

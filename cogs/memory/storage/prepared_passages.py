@@ -12,12 +12,11 @@ from typing import Final, Protocol
 
 import sqlalchemy as sa
 
-from cogs.memory.records import Passage, StoredMessage
+from cogs.memory.records import PreparedPassage, StoredMessage
 from cogs.memory.storage.connection import MESSAGES, Database
-from cogs.memory.storage.tables import INDEXED, PENDING, table_of
-from cogs.memory.storage.tables import Passage as PassageRow
+from cogs.memory.storage.tables import INDEXED, PENDING, PreparedPassageRow, table_of
 
-PASSAGES: Final = table_of(PassageRow)
+PASSAGES: Final = table_of(PreparedPassageRow)
 KEPT: Final = 200_000
 """Messages whose passage is kept; about 10 KB each for the smallest model and a chat message."""
 PRUNED_EVERY: Final = 1_000
@@ -55,7 +54,7 @@ class PassageStore:
             rows = db.execute(query)
             return {row.message_id: row.data for row in rows if wanted[row.message_id] == row.key}
 
-    def save(self, items: Sequence[ReadMessage], passages: Sequence[Passage]) -> int:
+    def save(self, items: Sequence[ReadMessage], passages: Sequence[PreparedPassage]) -> int:
         """Store the passages of messages that still stand as they were read; return how many."""
         found = {item.message.id: (item.revision, p) for item, p in zip(items, passages, strict=True)}
         with self._database.writing() as db:

@@ -138,7 +138,7 @@ class MessageLabel(Base):
     probability: Mapped[float] = mapped_column()
 
 
-class Passage(Base):
+class PreparedPassageRow(Base):
     """A passage encoded ahead of time for an encoder-decoder reranker."""
 
     __tablename__ = "passages"

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from cogs.memory.access.permissions import (
-    GuildSnapshot,
+    GuildView,
     MemberView,
     OverwriteView,
     audience_scope,
     can_read,
     direct_scope,
+    guild_view_from_json,
     reader_scope,
-    snapshot_from_json,
 )
 from cogs.memory.records import ChannelInfo, JsonObject
 from tests.memory.guilds import CONNECT, HISTORY, MANAGE_THREADS, VIEW
@@ -40,9 +40,9 @@ def _thread(thread_id: int, parent: int, **more: object) -> JsonObject:
 
 
 @pytest.fixture
-def guild() -> GuildSnapshot:
+def guild() -> GuildView:
     """A guild with an open, a staff, an age-restricted, a voice and a no-history channel, and their threads."""
-    return snapshot_from_json(
+    return guild_view_from_json(
         {
             "id": str(GUILD),
             "name": "Home",
@@ -67,22 +67,22 @@ def guild() -> GuildSnapshot:
     )
 
 
-def reads(guild: GuildSnapshot, member: MemberView, asked_in: int | None = GENERAL) -> frozenset[int]:
+def reads(guild: GuildView, member: MemberView, asked_in: int | None = GENERAL) -> frozenset[int]:
     """Return the ids in a reader's scope."""
     return reader_scope(guild, member, asked_in).channel_ids
 
 
-def test_a_member_reads_open_channels_and_their_threads(guild: GuildSnapshot) -> None:
+def test_a_member_reads_open_channels_and_their_threads(guild: GuildView) -> None:
     assert reads(guild, ANN) == {GENERAL, OPEN_THREAD}
 
 
 def test_a_role_opens_a_hidden_channel_and_its_threads_and_manage_threads_the_private_ones(
-    guild: GuildSnapshot,
+    guild: GuildView,
 ) -> None:
     assert reads(guild, BEN) == {GENERAL, OPEN_THREAD, STAFF, STAFF_THREAD, SECRET}
 
 
-def test_a_private_thread_is_read_by_its_members_only_while_they_see_its_parent(guild: GuildSnapshot) -> None:
+def test_a_private_thread_is_read_by_its_members_only_while_they_see_its_parent(guild: GuildView) -> None:
     dora = MemberView(13, "Dora")
     assert SECRET in reads(guild, dora)
     hidden = replace(guild.by_id[GENERAL], overwrites=guild.by_id[STAFF].overwrites)
@@ -90,7 +90,7 @@ def test_a_private_thread_is_read_by_its_members_only_while_they_see_its_parent(
     assert SECRET not in reads(moved, dora)
 
 
-def test_age_restricted_channels_and_their_threads_show_only_inside_age_restricted_ones(guild: GuildSnapshot) -> None:
+def test_age_restricted_channels_and_their_threads_show_only_inside_age_restricted_ones(guild: GuildView) -> None:
     adult = {ADULT, ADULT_THREAD}
     for asked_in in (GENERAL, None, 999_999):
         assert not adult & reads(guild, OWNER_MEMBER, asked_in)
@@ -98,19 +98,19 @@ def test_age_restricted_channels_and_their_threads_show_only_inside_age_restrict
         assert adult <= reads(guild, ANN, asked_in)
 
 
-def test_the_text_of_a_voice_channel_takes_connect(guild: GuildSnapshot) -> None:
+def test_the_text_of_a_voice_channel_takes_connect(guild: GuildView) -> None:
     assert LOUNGE not in reads(guild, BEN)
     assert LOUNGE in reads(guild, OWNER_MEMBER)
 
 
-def test_a_member_overwrite_has_the_last_word(guild: GuildSnapshot) -> None:
+def test_a_member_overwrite_has_the_last_word(guild: GuildView) -> None:
     staff = guild.by_id[STAFF]
-    barred = snapshot_from_json({**_plain(guild), "channels": [_channel(STAFF, "staff", *_rules(deny=VIEW))]})
+    barred = guild_view_from_json({**_plain(guild), "channels": [_channel(STAFF, "staff", *_rules(deny=VIEW))]})
     assert can_read(guild, BEN, staff)
     assert not can_read(barred, BEN, barred.by_id[STAFF])
 
 
-def _plain(guild: GuildSnapshot) -> JsonObject:
+def _plain(guild: GuildView) -> JsonObject:
     roles = [{"id": str(r.id), "name": r.name, "permissions": str(r.permissions)} for r in guild.roles]
     return {"id": str(GUILD), "name": "Home", "owner_id": str(OWNER), "roles": roles, "members": [], "channels": []}
 
@@ -119,30 +119,30 @@ def _rules(deny: int) -> list[JsonObject]:
     return [_overwrite(MODS, allow=VIEW), _overwrite(BEN.id, "member", deny=deny)]
 
 
-def test_a_channel_says_nothing_to_a_stranger_without_view_at_the_base(guild: GuildSnapshot) -> None:
+def test_a_channel_says_nothing_to_a_stranger_without_view_at_the_base(guild: GuildView) -> None:
     closed = replace(guild, roles=tuple(replace(role, permissions=0) for role in guild.roles))
     assert reads(closed, ANN) == frozenset()
     assert reader_scope(closed, ANN, GENERAL).channels == {}
 
 
-def test_a_public_reply_holds_nothing_that_a_newcomer_could_not_read(guild: GuildSnapshot) -> None:
+def test_a_public_reply_holds_nothing_that_a_newcomer_could_not_read(guild: GuildView) -> None:
     assert audience_scope(guild, GENERAL).channel_ids == {GENERAL, OPEN_THREAD}
 
 
-def test_a_reply_among_staff_may_hold_staff_talk_but_no_private_thread(guild: GuildSnapshot) -> None:
+def test_a_reply_among_staff_may_hold_staff_talk_but_no_private_thread(guild: GuildView) -> None:
     assert audience_scope(guild, STAFF).channel_ids == {GENERAL, OPEN_THREAD, STAFF, STAFF_THREAD}
 
 
-def test_a_reply_in_a_private_thread_may_hold_that_thread(guild: GuildSnapshot) -> None:
+def test_a_reply_in_a_private_thread_may_hold_that_thread(guild: GuildView) -> None:
     assert audience_scope(guild, SECRET).channel_ids == {GENERAL, OPEN_THREAD, SECRET}
 
 
-def test_a_reply_where_history_is_hidden_does_not_repeat_that_history(guild: GuildSnapshot) -> None:
+def test_a_reply_where_history_is_hidden_does_not_repeat_that_history(guild: GuildView) -> None:
     assert TICKER not in audience_scope(guild, TICKER).channel_ids
     assert GENERAL in audience_scope(guild, TICKER).channel_ids
 
 
-def test_one_barred_person_keeps_a_channel_out_of_replies_that_they_could_see(guild: GuildSnapshot) -> None:
+def test_one_barred_person_keeps_a_channel_out_of_replies_that_they_could_see(guild: GuildView) -> None:
     barred = replace(guild.by_id[STAFF], id=105, name="memes", overwrites=_barred())
     wider = replace(guild, channels=(*guild.channels, barred))
     assert 105 in reader_scope(wider, ANN, GENERAL).channel_ids
@@ -152,21 +152,21 @@ def test_one_barred_person_keeps_a_channel_out_of_replies_that_they_could_see(gu
 def _barred() -> tuple[OverwriteView, ...]:
     data = {"id": "1", "name": "", "owner_id": "1", "roles": [], "members": []}
     rules = [_overwrite(12, "member", deny=VIEW)]
-    return snapshot_from_json({**data, "channels": [_channel(1, "x", *rules)]}).channels[0].overwrites
+    return guild_view_from_json({**data, "channels": [_channel(1, "x", *rules)]}).channels[0].overwrites
 
 
-def test_age_restricted_talk_stays_out_of_replies_elsewhere(guild: GuildSnapshot) -> None:
+def test_age_restricted_talk_stays_out_of_replies_elsewhere(guild: GuildView) -> None:
     assert ADULT not in audience_scope(guild, GENERAL).channel_ids
     assert {ADULT, ADULT_THREAD, GENERAL} <= audience_scope(guild, ADULT).channel_ids
 
 
-def test_a_destination_that_is_gone_has_no_audience(guild: GuildSnapshot) -> None:
+def test_a_destination_that_is_gone_has_no_audience(guild: GuildView) -> None:
     orphan = replace(guild.by_id[OPEN_THREAD], id=300, parent_id=12345)
     assert audience_scope(guild, 999).channels == {}
     assert audience_scope(replace(guild, channels=(*guild.channels, orphan)), 300).channels == {}
 
 
-def test_remembered_threads_follow_their_parent_and_private_ones_open_to_members(guild: GuildSnapshot) -> None:
+def test_remembered_threads_follow_their_parent_and_private_ones_open_to_members(guild: GuildView) -> None:
     known = [
         ChannelInfo(ARCHIVED, GUILD, "old plans", "thread", GENERAL),
         ChannelInfo(211, GUILD, "old secret", "thread", GENERAL, private=True),
@@ -181,11 +181,11 @@ def test_remembered_threads_follow_their_parent_and_private_ones_open_to_members
     assert reads(joined, ANN) == {GENERAL, OPEN_THREAD, ARCHIVED, 211}
 
 
-def test_a_member_who_left_a_private_thread_no_longer_reads_it(guild: GuildSnapshot) -> None:
+def test_a_member_who_left_a_private_thread_no_longer_reads_it(guild: GuildView) -> None:
     assert SECRET not in reads(guild.with_thread_member(13, frozenset()), MemberView(13, "Dora"))
 
 
-def test_a_direct_message_covers_each_shared_guild_and_nothing_age_restricted(guild: GuildSnapshot) -> None:
+def test_a_direct_message_covers_each_shared_guild_and_nothing_age_restricted(guild: GuildView) -> None:
     other = replace(guild, id=9, roles=(replace(guild.roles[0], id=9),), channels=guild.channels[:3])
     scope = direct_scope([(guild, BEN), (other, ANN)])
     assert scope.channels[GUILD] == {GENERAL, OPEN_THREAD, STAFF, STAFF_THREAD, SECRET}
@@ -193,8 +193,8 @@ def test_a_direct_message_covers_each_shared_guild_and_nothing_age_restricted(gu
 
 
 @pytest.mark.parametrize("broken", [{"roles": [{"id": "x", "name": "r", "permissions": "0"}]}, {"channels": None}])
-def test_a_snapshot_that_cannot_be_read_is_refused(guild: GuildSnapshot, broken: JsonObject) -> None:
+def test_a_snapshot_that_cannot_be_read_is_refused(guild: GuildView, broken: JsonObject) -> None:
     with pytest.raises((ValueError, TypeError)):
-        snapshot_from_json({**_plain(guild), **broken})
+        guild_view_from_json({**_plain(guild), **broken})
     with pytest.raises(ValueError, match="kind"):
-        snapshot_from_json({**_plain(guild), "channels": [_channel(1, "x", kind="category")]})
+        guild_view_from_json({**_plain(guild), "channels": [_channel(1, "x", kind="category")]})

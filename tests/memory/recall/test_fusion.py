@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cogs.memory.recall.blending import blended
-from cogs.memory.recall.fusion import SIGNALS, FusionWeights, Passage, Pool, fuse, load_weights, signals
+from cogs.memory.recall.fusion import SIGNALS, FusionMessage, FusionWeights, Pool, fuse, load_weights, signals
 from cogs.memory.recall.query import analyse
 from cogs.memory.storage.connection import to_ms
 from cogs.memory.text.terms import terms
@@ -21,7 +21,7 @@ def pool(*rows: tuple[str, str, float], days_ago: int = 1) -> Pool:
     """Return a conversation of ``(author, text, cosine)`` as a pool, numbered from 1."""
     when = NOW - dt.timedelta(days=days_ago)
     passages = {
-        i: Passage(" ".join(terms(text)), cosine, author, text, to_ms(when))
+        i: FusionMessage(" ".join(terms(text)), cosine, author, text, to_ms(when))
         for i, (author, text, cosine) in enumerate(rows, 1)
     }
     last = len(rows)

@@ -15,7 +15,7 @@ import pytest
 
 from cogs.chat.service import ChatService
 from cogs.commands.share import shared
-from cogs.memory.access.permissions import GuildSnapshot, MemberView, audience_scope, reader_scope, snapshot_from_json
+from cogs.memory.access.permissions import GuildView, MemberView, audience_scope, guild_view_from_json, reader_scope
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import ChannelInfo, Filters, IncomingMessage, RecallRequest, Scope
 from cogs.memory.service import MemoryService
@@ -57,18 +57,18 @@ class Surfaces:
     async def check(self, rng: random.Random) -> int:
         """Ask as one member of a random guild; return the number of decisions."""
         json = random_guild(rng)
-        snapshot, oracle = snapshot_from_json(json), Oracle(json)
-        place = rng.randrange(len(snapshot.members))
-        member, real = snapshot.members[place], oracle.members[place]
-        asked_in = rng.choice([None, *(channel.id for channel in snapshot.channels)])
+        view, oracle = guild_view_from_json(json), Oracle(json)
+        place = rng.randrange(len(view.members))
+        member, real = view.members[place], oracle.members[place]
+        asked_in = rng.choice([None, *(channel.id for channel in view.channels)])
         inside = asked_in is not None and oracle.age_restricted(asked_in)
         may = {
             channel.id
-            for channel in snapshot.channels
+            for channel in view.channels
             if oracle.reads(real, channel.id) and (inside or not oracle.age_restricted(channel.id))
         }
         readable = {message for channel in may for message in STORED[channel]}
-        scope = reader_scope(snapshot, member, asked_in)
+        scope = reader_scope(view, member, asked_in)
 
         found = await self.service.recall(RecallRequest("which lantern burns", scope, limit=50))
         hits = [hit.message.id for hit in found.hits]
@@ -84,7 +84,7 @@ class Surfaces:
         assert {hit.message.id for hit in listed.hits} == readable, (json, member)
         await self._around(rng.choice(sorted(CHANNEL_OF)), scope, readable)
         later = await self._page_after_a_change(rng, hits, member)
-        replied = await self._reply(rng, snapshot, oracle, asked_in)
+        replied = await self._reply(rng, view, oracle, asked_in)
         return len(CHANNEL_OF) * (6 + later + replied)
 
     async def _around(self, message: int, scope: Scope, readable: set[int]) -> None:
@@ -100,22 +100,22 @@ class Surfaces:
     async def _page_after_a_change(self, rng: random.Random, hits: list[int], member: MemberView) -> int:
         """Turn a page after every permission has changed; what was on the first page helps nobody."""
         json = random_guild(rng)
-        snapshot, oracle = snapshot_from_json(json), Oracle(json)
-        now = next((m for m in snapshot.members if m.id == member.id), None)
+        view, oracle = guild_view_from_json(json), Oracle(json)
+        now = next((m for m in view.members if m.id == member.id), None)
         if now is None:
             return 0
-        real = oracle.members[snapshot.members.index(now)]
-        shown = await self.service.messages(hits, reader_scope(snapshot, now, None))
+        real = oracle.members[view.members.index(now)]
+        shown = await self.service.messages(hits, reader_scope(view, now, None))
         for message in shown:
             assert oracle.reads(real, message.channel_id), (json, member, message)
             assert not oracle.age_restricted(message.channel_id), (json, member, message)
         return 1
 
-    async def _reply(self, rng: random.Random, snapshot: GuildSnapshot, oracle: Oracle, asked_in: int | None) -> int:
+    async def _reply(self, rng: random.Random, view: GuildView, oracle: Oracle, asked_in: int | None) -> int:
         """Let the bot reply in a channel, and ask for each member there whether they may read what it quotes."""
         if asked_in is None:
             return 0
-        scope = audience_scope(snapshot, asked_in)
+        scope = audience_scope(view, asked_in)
         updates = [update async for update in self.chat.reply("which lantern burns?", scope)]
         readers = [person for person in oracle.members if oracle.reads(person, asked_in)]
         one = rng.choice(sorted(CHANNEL_OF))

@@ -16,7 +16,7 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.modeling_outputs import BaseModelOutput
 
 from cogs.memory.inference.model_specs import RerankerSpec, RerankerUnavailable
-from cogs.memory.records import Passage, StoredMessage
+from cogs.memory.records import PreparedPassage, StoredMessage
 from cogs.memory.rerankers.base import Document
 from cogs.memory.rerankers.formats import kalm
 from cogs.memory.storage.prepared_passages import PASSAGES, PassageStore
@@ -124,7 +124,7 @@ def test_text_of_people_is_never_a_special_token_and_a_long_query_is_cut_alone(f
 class Shelf:
     """Passages in memory, and what was asked for."""
 
-    passages: dict[int, Passage]
+    passages: dict[int, PreparedPassage]
     asked: int = 0
 
     def load(self, wanted: Mapping[int, str]) -> dict[int, bytes]:
@@ -154,7 +154,7 @@ def test_prepared_passages_score_as_fresh_ones(
     assert [s.raw for s in prepared] == pytest.approx([s.raw for s in fresh], abs=1e-5)
     # Another text under the same id, or damaged bytes, are encoded anew.
     changed = [dataclasses.replace(documents[3], text="something else"), documents[4]]
-    shelf.passages[4] = Passage(shelf.passages[4].key, b"abc")
+    shelf.passages[4] = PreparedPassage(shelf.passages[4].key, b"abc")
     reranker.score(QUERY, changed)
     assert encoded == ["something else", documents[4].text]
 
@@ -259,7 +259,7 @@ async def test_what_is_written_late_or_beyond_the_bound_is_not_kept(tmp_path: Pa
         repository = service.repository
         rows = repository.vectors.without_vector("none", 0, 100)
         reads = [Read(row.message, row.revision) for row in rows]
-        made = [Passage(f"k:{i}", b"x") for i in range(5)]
+        made = [PreparedPassage(f"k:{i}", b"x") for i in range(5)]
         store = PassageStore(repository.database)
         await service.edit(dataclasses.replace(messages[0], content="changed"))
         await service.forget_messages(GUILD, [messages[1].id])

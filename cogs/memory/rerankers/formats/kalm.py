@@ -21,7 +21,7 @@ from cogs.memory.inference.batches import length_sorted_batches
 from cogs.memory.inference.model_folders import load_tokenizer, require_folder, require_safetensors
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
 from cogs.memory.inference.plain_tokenizer import CHARACTERS_PER_TOKEN
-from cogs.memory.records import Passage
+from cogs.memory.records import PreparedPassage
 from cogs.memory.rerankers.base import Document, Reranker, Scale, Score, sigmoid
 from cogs.memory.rerankers.prompts import JUDGE
 
@@ -148,11 +148,11 @@ class KalmReranker(Reranker):
         """The model, its revision, the chunk size, the widths and the limit."""
         return self._key
 
-    def prepare(self, documents: Sequence[Document]) -> list[Passage]:
+    def prepare(self, documents: Sequence[Document]) -> list[PreparedPassage]:
         """Return the pooled states of each document, to be stored until a query comes."""
         states = self._encode([document.text for document in documents])
         return [
-            Passage(self._passage_key(document), _packed(state))
+            PreparedPassage(self._passage_key(document), _packed(state))
             for document, state in zip(documents, states, strict=True)
         ]
 

@@ -61,7 +61,7 @@ class MemberView:
 
 
 @dataclass(frozen=True)
-class GuildSnapshot:
+class GuildView:
     """A guild at one moment. A new one is taken for every request, so nothing here can be out of date."""
 
     id: int
@@ -94,12 +94,12 @@ class GuildSnapshot:
         ruling = self.ruling(channel) if channel is not None else None
         return ruling is not None and ruling.nsfw
 
-    def with_known(self, known: Iterable[ChannelInfo]) -> GuildSnapshot:
-        """Return this snapshot with the remembered threads that Discord no longer keeps at hand (archived ones).
+    def with_known(self, known: Iterable[ChannelInfo]) -> GuildView:
+        """Return this view with the remembered threads that Discord no longer keeps at hand (archived ones).
 
         A thread counts only while its parent exists. A private one comes without members: only Manage Threads
         opens it, until somebody who asked Discord adds them (:meth:`with_thread_member`).
-        Other channels that the snapshot does not have are deleted, and stay so.
+        Other channels that the view does not have are deleted, and stay so.
         """
         added = [
             ChannelView(info.id, info.name, "thread", info.parent_id, private=info.private)
@@ -109,8 +109,8 @@ class GuildSnapshot:
         ]
         return replace(self, channels=(*self.channels, *added)) if added else self
 
-    def with_thread_member(self, member_id: int, thread_ids: frozenset[int]) -> GuildSnapshot:
-        """Return this snapshot with a member in exactly ``thread_ids`` of the private threads."""
+    def with_thread_member(self, member_id: int, thread_ids: frozenset[int]) -> GuildView:
+        """Return this view with a member in exactly ``thread_ids`` of the private threads."""
         return replace(self, channels=tuple(_joined(c, member_id, c.id in thread_ids) for c in self.channels))
 
 
@@ -121,13 +121,13 @@ def _joined(channel: ChannelView, member_id: int, joined: bool) -> ChannelView:
     return replace(channel, members=members)
 
 
-def snapshot_from_json(data: Mapping[str, Any]) -> GuildSnapshot:
-    """Read a snapshot from JSON; ids and bit fields are strings, as Discord writes them.
+def guild_view_from_json(data: Mapping[str, Any]) -> GuildView:
+    """Read a view from JSON; ids and bit fields are strings, as Discord writes them.
 
     Raises:
         KeyError, ValueError: where a required field is missing or is no number.
     """
-    return GuildSnapshot(
+    return GuildView(
         id=int(data["id"]),
         name=str(data["name"]),
         owner_id=int(data["owner_id"]),
