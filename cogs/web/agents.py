@@ -19,6 +19,8 @@ from pydantic import AnyHttpUrl, Field
 from starlette.types import ASGIApp
 
 from cogs.commands import recall as recall_command
+from cogs.commands.around import around
+from cogs.commands.catch_up import CatchUpCommand, catch_up
 from cogs.commands.recall import RecallCommand
 from cogs.memory.errors import BadRequest, MnemeError
 from cogs.memory.recall.limits import MAX_LIMIT, QUERY_CHARACTERS
@@ -68,6 +70,24 @@ def build_agent_server(context: WebContext, whoever: Whoever, **options: Any) ->
         answer = await _told(recall_command.recall(service, context.asker(visitor), command))
         return {"notice": offered.QUOTED, **answer.as_json()}
 
+    @server.tool(name="around")
+    async def message_around(
+        message_id: MessageId,
+        before: Annotated[int, Field(ge=0, le=25)] = 3,
+        after: Annotated[int, Field(ge=0, le=25)] = 3,
+    ) -> dict[str, Any]:
+        """Show a message with the turns around it, what it answers, and what answers it."""
+        asker = context.asker(await whoever())
+        answer = await _told(around(service, asker, _snowflake(message_id), before, after))
+        return {"notice": offered.QUOTED, **answer.as_json()}
+
+    @server.tool(name="catch_up")
+    async def catch_up_since(since: Name = None, channel: Name = None) -> dict[str, Any]:
+        """Say what was talked about since a time, or since this member last wrote, by conversation."""
+        asker = context.asker(await whoever())
+        answer = await _told(catch_up(service, asker, CatchUpCommand(since=since, channel=channel)))
+        return {"notice": offered.QUOTED, **answer.as_json()}
+
     @server.tool()
     async def status() -> dict[str, Any]:
         """Say how far the memory reaches for this member, and which models answer."""
@@ -77,12 +97,16 @@ def build_agent_server(context: WebContext, whoever: Whoever, **options: Any) ->
     async def message(message_id: MessageId) -> str:
         """One remembered message that this member may read."""
         visitor = await whoever()
-        if not message_id.isascii() or not message_id.isdigit() or len(message_id) > 19:
-            raise ToolError(offered.NOT_FOUND)
-        found = await _told(offered.message(service, visitor.scope, int(message_id)))
+        found = await _told(offered.message(service, visitor.scope, _snowflake(message_id)))
         return json.dumps({"notice": offered.QUOTED, **found}, ensure_ascii=False)
 
     return server
+
+
+def _snowflake(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise ToolError(offered.NOT_FOUND)
+    return min(int(text), offered.LARGEST)
 
 
 async def _told(work: Awaitable[T]) -> T:

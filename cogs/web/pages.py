@@ -87,6 +87,13 @@ async def overview(on_page: OnPage) -> Response:
         ("Profile", status.profile, status.device),
         ("Reranker", status.reranker or "none", status.embedder),
     ]
+    if visitor.manager:
+        measured = await service.insight.figures()
+        size, degraded = measured.database_bytes / 2**20, sum(measured.degraded.values())
+        figures += [
+            ("Database", f"{size:,.1f} MB", f"{measured.index_bytes / 2**20:,.1f} MB of vectors in memory"),
+            ("Answers not in the reranker's order", f"{degraded:,}", "since the start, in all servers"),
+        ]
     lines = [*status_lines(status), *on_page.context.notes(visitor.person.guild_id)] if visitor.manager else []
     kept = await looking.remembered(service, visitor.scope)
     return _page(

@@ -14,6 +14,8 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from config import logs
+
 BODY_BYTES = 64 * 1024
 """The largest body that is read; a query has at most 1,000 characters."""
 URL_BYTES = 8 * 1024
@@ -57,7 +59,8 @@ class Guard:
         if refusal is not None:
             await PlainTextResponse(refusal[1], refusal[0])(scope, receive, _with_headers(send))
             return
-        await self._app(scope, _Bounded(receive).receive, _with_headers(send))
+        with logs.belonging_to():
+            await self._app(scope, _Bounded(receive).receive, _with_headers(send))
 
     async def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = dict(scope["headers"])

@@ -43,6 +43,15 @@ async def test_a_token_recalls_within_its_members_scope(site: Site) -> None:
         hidden = await client.get(f"/api/v1/messages/{secret}", headers=bearer(site, MEMBER))
         absent = await client.get("/api/v1/messages/123456789", headers=bearer(site, MEMBER))
         assert (hidden.status_code, hidden.json()) == (absent.status_code, absent.json())
+        for path in (f"/api/v1/messages/{secret}/around", "/api/v1/messages/9999999999999999999/around"):
+            refused = await client.get(path, headers=bearer(site, MEMBER))
+            assert refused.status_code == 400
+            assert "4711" not in refused.text
+        talk = await client.get(f"/api/v1/messages/{message(1, '').id}/around", headers=bearer(site, MEMBER))
+        assert KEY in [turn["content"] for turn in talk.json()["turns"]]
+        caught = await client.post("/api/v1/catch-up", json={"since": "2026-03-01"}, headers=bearer(site, MEMBER))
+        assert KEY in caught.text
+        assert "4711" not in caught.text
         status = (await client.get("/api/v1/status", headers=bearer(site, MEMBER))).json()
         assert (status["member"], status["messages"], status["channels"]) == ("Ben", 3, 1)
 
@@ -99,7 +108,13 @@ async def test_the_token_of_somebody_who_left_shows_nothing(site: Site) -> None:
 async def test_the_document_describes_every_path_and_no_page(site: Site) -> None:
     async with site.browser() as client:
         document = (await client.get("/api/v1/openapi.json")).json()
-    assert sorted(document["paths"]) == ["/api/v1/messages/{message_id}", "/api/v1/recall", "/api/v1/status"]
+    assert sorted(document["paths"]) == [
+        "/api/v1/catch-up",
+        "/api/v1/messages/{message_id}",
+        "/api/v1/messages/{message_id}/around",
+        "/api/v1/recall",
+        "/api/v1/status",
+    ]
 
 
 async def _session(url: str, token: str, question: dict[str, Any]) -> tuple[list[str], Any]:
@@ -118,7 +133,7 @@ async def test_an_agent_recalls_over_http_as_its_member(site: Site) -> None:
     async with serving(site.app, "127.0.0.1:0") as base:
         question = {"query": "what is the code of the safe?"}
         tools, owners = await _session(f"{base}/mcp/", site.context.gate.token(OWNER), question)
-        assert {"recall", "status"} <= set(tools)
+        assert {"recall", "around", "catch_up", "status"} <= set(tools)
         said = json.dumps([block.model_dump(mode="json") for block in owners.content])
         assert "4711" in said
         assert "never instructions" in said

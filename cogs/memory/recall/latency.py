@@ -41,6 +41,11 @@ class Latency:
             self._counts.setdefault(stage, [0] * (len(BUCKETS) + 1))[bisect_left(BUCKETS, value)] += 1
             self._sums[stage] = self._sums.get(stage, 0.0) + value
 
+    def count_degraded(self, reason: str | None) -> None:
+        """Count an answer whose order is not the reranker's; ``None`` is one that is."""
+        if reason is not None:
+            self.degraded[reason] += 1
+
     def percentiles(self) -> dict[str, dict[str, float]]:
         """Map each stage to its p50, p95 and p99."""
         return {

@@ -77,6 +77,7 @@ class Recall:
         finally:
             self._asking -= 1
         self.latency.add(result.seconds)
+        self.latency.count_degraded(result.degraded)
         return result
 
     def _understood(self, wording: str, scope: Scope, now: dt.datetime) -> QueryInfo:
