@@ -1,4 +1,4 @@
-"""Generated chat messages: the same ones at every run, of the lengths that chat has, and nobody's."""
+"""Generated chat messages of realistic lengths, the same at every run; no person wrote them."""
 
 from __future__ import annotations
 

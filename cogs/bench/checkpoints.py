@@ -1,4 +1,4 @@
-"""Checkpoints of the published shapes with random weights: as much work as the real ones, and no judgement at all."""
+"""Checkpoints of the published shapes with random weights: as slow as the real ones, with scores that mean nothing."""
 
 from __future__ import annotations
 

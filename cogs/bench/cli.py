@@ -65,7 +65,7 @@ def embed(
     threads: ThreadsOption = None,
     memory: MemoryOption = True,
 ) -> None:
-    """SentenceTransformer.encode as it comes against the embedding service's paths."""
+    """SentenceTransformer.encode with its defaults against the embedding service's paths."""
     used = _prepare(threads)
     from cogs.bench import embed as bench
 

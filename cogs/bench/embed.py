@@ -1,4 +1,4 @@
-"""Embedding: ``SentenceTransformer.encode`` as it comes against the paths of the embedding service."""
+"""Embedding: ``SentenceTransformer.encode`` with its defaults against the paths of the embedding service."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How the benchmarks measure: paths in turns within one process, the machine's matrix rate, memory in fresh processes.
 
-The machine may be shared. Its load changes every time alike, so paths take turns, and a ratio is that of two times of
-the same round.
+The machine may be shared, and what else runs on it slows all paths down alike. So the paths take turns, and a ratio
+compares two times of the same round.
 """
 
 from __future__ import annotations

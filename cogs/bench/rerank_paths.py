@@ -1,4 +1,4 @@
-"""The paths by which reranking is measured, what they are meant to reach, and whether they did."""
+"""The ways of reranking that the benchmark compares, their targets, and whether they were reached."""
 
 from __future__ import annotations
 

@@ -25,6 +25,13 @@ async def import_command(
     """Import, and say what was done and what was not; returns the exit code.
 
     Where a bot or a console runs on the same folder, it is asked to import the files, because only one process writes.
+
+    Args:
+        settings: where the memory lies.
+        files: what to import.
+        strict: whether one file that cannot be imported keeps all of them out.
+        guild_id: the server of lists of messages that do not name theirs.
+        as_json: whether the report is printed as JSON.
     """
     try:
         service = await MemoryService.open(settings)

@@ -1,9 +1,10 @@
 """Calibrate a shipped cross-encoder: ``python bot.py calibrate MODEL DATASET…``.
 
-The product itself asks every question of the data sets with the model, uncalibrated, and once more in a channel where
-nobody answered it. The weight of the first stage's probability is the one of the largest mean gain in MAP among those
-that make no set lose more than a point; temperature and bias, for a text that is judged alone, and the choice, for the
-candidates of a question, are those of least log loss.
+The product itself asks every question of the data sets with the uncalibrated model, and once more in a channel that
+holds no answer. Three things are fitted. The weight of the first stage's probability: of those that cost no data set
+more than one point of MAP, the one with the largest mean gain. Temperature and bias, for a text that is judged alone:
+those of least log loss. The softmax over the candidates of a question ("choice" in the model's file): that of least
+log loss.
 """
 
 from __future__ import annotations

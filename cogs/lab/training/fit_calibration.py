@@ -1,4 +1,4 @@
-"""Calibration of a trained cross-encoder: what a probability of 0.7 says shall come true seven times in ten. Pure."""
+"""Calibration of a trained cross-encoder: of messages with a probability of 0.7, seven in ten are relevant. Pure."""
 
 from __future__ import annotations
 

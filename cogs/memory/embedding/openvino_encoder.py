@@ -1,4 +1,4 @@
-"""A BERT-like encoder on the CPU through OpenVINO: in bfloat16 where the CPU multiplies it, otherwise in float32."""
+"""A BERT-like encoder on the CPU through OpenVINO: in bfloat16 where the CPU computes in it, otherwise in float32."""
 
 from __future__ import annotations
 

@@ -34,7 +34,15 @@ fifth faster than bfloat16 alone; with one scale for all of a token's 384, 0.998
 
 
 class WordsEncoder:
-    """Texts → unit vectors. One call at a time."""
+    """Texts → unit vectors. One call at a time.
+
+    Args:
+        graph: the encoder with pooling as ONNX, from word vectors to text vectors.
+        max_length: tokens of a text at most, the special ones included.
+        threads: by default one for each core.
+        pieces: cuts texts into word pieces.
+        table: the vectors of the word pieces.
+    """
 
     def __init__(
         self, graph: bytes, max_length: int, threads: int | None, pieces: WordPieces, table: WordTable

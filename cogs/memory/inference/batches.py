@@ -1,4 +1,4 @@
-"""Texts of like length in one batch: little of what a model computes is padding. Pure."""
+"""Batches of texts of similar length, so that a model computes little padding. Pure."""
 
 from __future__ import annotations
 

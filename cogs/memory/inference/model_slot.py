@@ -1,4 +1,4 @@
-"""The models in use: held by those who answer with them, closed when the last has left."""
+"""The loaded models in use: each request holds them while it runs, and the last one to leave closes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighing the first stage's probability into a reranker's."""
+"""The final score of a hit: the reranker's probability and the first stage's, as a weighted mean of log-odds. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Fusion: the candidates of both searches in one order, by a small learned weighing of cheap signals. Pure.
+"""Fusion: one order for the candidates of both searches, by a learned weighted sum of cheap signals. Pure.
 
-The signals look at a candidate, at the query, and at the messages before and after it: an answer often stands beside
-the words that were asked for. Their weights are data (``data/models/fusion.json``), learned by
-``python -m cogs.lab.train_fusion`` and compared in ``data/evaluation``.
+The signals look at a candidate, at the query, and at the messages before and after the candidate, because an answer
+often stands next to the words that were asked for. The weights are data (``data/models/fusion.json``), learned by
+``python -m cogs.lab.search.learn_fusion``; ``data/evaluation/search.md`` compares them with other ways of fusing.
 """
 
 from __future__ import annotations

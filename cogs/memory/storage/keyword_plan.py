@@ -1,7 +1,7 @@
 """What a keyword search asks of SQLite's index where more messages hold its words than can be ranked. Pure.
 
-Words that are rare in the scope choose every message that holds one. Of frequent words several have to stand together,
-as many as leave enough messages: BM25 puts those first anyway.
+Every message with a word that is rare in the scope is ranked. Of frequent words, a message must hold several: as many
+as still leave enough messages to rank. BM25 would put those messages first anyway.
 """
 
 from __future__ import annotations

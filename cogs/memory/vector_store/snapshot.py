@@ -1,9 +1,15 @@
-"""The snapshot of one server's index on disk: slots that are checked by themselves, rewritten only where they changed.
+"""The snapshot of one server's index on disk: a header, then slots that are checked and rewritten one by one.
 
-The file holds a page with the header (what the vectors are, how far they reach) and then slots. A slot holds one
-segment: a page with its own header, the ids, the change numbers, the codes. Each slot's checksum covers its place,
-its channel and everything it holds, so one that was half written, or damaged since, is not read: it is wiped, and
-its rows come back from the database. No text and nothing about a person is in it.
+The header says what the vectors are and up to which change of the database they reach. A slot holds one segment: a
+page with its own header, the ids, the change numbers, the codes. A slot's checksum covers its place, its channel and
+everything in it. A slot that was half written, or damaged since, is not read: it is wiped, and its rows come back
+from the database. No text and nothing about a person is in the file.
+
+The format is the project's own because of what a deletion asks for: the bytes of one vector must be overwritten on
+disk at once, without writing the whole index, which is hundreds of megabytes on a large server.
+``faiss.write_index`` and NumPy's ``.npz`` can only write a whole file. LMDB keeps old pages until they are reused.
+SQLite, where the vectors lie already, reads them row by row: that is the slow start which the snapshot avoids. And
+damage must cost one slot, not the index, which one checksum over a whole file cannot give.
 """
 
 from __future__ import annotations

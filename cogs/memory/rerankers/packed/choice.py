@@ -1,4 +1,4 @@
-"""Which way of attending is the fastest on this GPU: measured when a model is loaded, on the model itself."""
+"""The fastest attention kernel on this GPU, measured on the model itself when it is loaded."""
 
 from __future__ import annotations
 

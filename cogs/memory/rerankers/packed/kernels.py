@@ -1,4 +1,4 @@
-"""Ways of attending by kernels that are made for a GPU: variable-length flash attention, and FlexAttention."""
+"""Attention by kernels for GPUs: variable-length flash attention, and FlexAttention."""
 
 from __future__ import annotations
 

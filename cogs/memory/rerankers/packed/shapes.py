@@ -1,8 +1,8 @@
-"""Packed passes at few shapes, so that a GPU can play those that come again as one recorded graph.
+"""Packed forward passes padded to few shapes, so that a GPU can replay a shape that comes again as a CUDA graph.
 
 A pass over fifty chat messages takes a GPU less time than Python needs to start its thousand kernels. A CUDA graph
-starts them all at once, but computes one shape and reads the same memory each time: so shapes come in steps, and what
-lies in a pass is copied to where its recording looks.
+starts them all at once, but it is recorded for one shape and reads its inputs from fixed memory. So sizes are rounded
+up in steps, and the inputs of a pass are copied to where the recording reads them.
 """
 
 from __future__ import annotations
