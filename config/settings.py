@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    operators: str = ""
     guild_grace_days: int = Field(default=7, ge=0, le=365)
     trust_remote_code: str = ""
     profiles_file: Path = CONFIG_DIR / "profiles.yaml"
@@ -49,6 +50,13 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("operators")
+    @classmethod
+    def _ids_with_commas(cls, value: str) -> str:
+        if not all(part.isascii() and part.isdecimal() for part in value.replace(" ", "").split(",") if part):
+            raise ValueError("It takes the ids of Discord users with commas between them")
+        return value
 
     @field_validator("profile", "llm_base_url", "llm_model", "web", "web_url", mode="before")
     @classmethod
@@ -75,6 +83,11 @@ class Settings(BaseSettings):
     def data_dir_was_set(self) -> bool:
         """Whether the operator chose the data folder."""
         return "data_dir" in self.model_fields_set
+
+    @property
+    def operator_ids(self) -> frozenset[int]:
+        """The Discord users who may do what concerns every server of this bot."""
+        return frozenset(int(name) for name in self.operators.replace(" ", "").split(",") if name)
 
     @property
     def trusted_models(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cogs.commands.asker import Asker, Erasure, managed_guild
+from cogs.commands.asker import OPERATOR_OF_THE_MACHINE, Asker, Erasure, NotAllowed, managed_guild
 from cogs.commands.lookups import Suggestion, id_in, one_channel, resolve_author, visible_channels
 from cogs.commands.options import clean, option
 from cogs.memory.errors import BadRequest
@@ -68,8 +68,15 @@ async def use_profile(service: MemoryService, asker: Asker, name: str, progress:
 
     Raises:
         ProfileError: it does not exist, cannot run here, or its models failed to load; the old one goes on.
+        NotAllowed: it serves other servers as well, and the asker does not run the bot.
     """
     managed_guild(asker)
+    served = len(await service.guild_ids())
+    if served > 1 and asker.user_id not in (service.operators | {OPERATOR_OF_THE_MACHINE}):
+        raise NotAllowed(
+            f"The profile serves {served:,} servers, so only whoever runs the bot can switch it: on its machine, or "
+            "here where MNEME_OPERATORS names them."
+        )
     name = clean(name)
     await service.use_profile(name, progress)
     return f"The profile {one_line(name)} is in use now."
@@ -93,9 +100,9 @@ async def status(service: MemoryService, asker: Asker) -> str:
 
 async def channels(service: MemoryService, asker: Asker) -> str:
     """List the channels that the asker can read, and whether they are remembered."""
-    managed_guild(asker)
+    here = asker.scope.within(managed_guild(asker))
     lines = []
-    for info in sorted(await visible_channels(service, asker.scope), key=lambda i: i.name.casefold()):
+    for info in sorted(await visible_channels(service, here), key=lambda i: i.name.casefold()):
         if info.kind != "thread":
             kept = await service.is_remembered(info.guild_id, info.id)
             lines.append(f"{'●' if kept else '○'} #{one_line(info.name)}{'' if kept else ' (not remembered)'}")
@@ -108,8 +115,8 @@ async def channel_named(service: MemoryService, asker: Asker, text: str) -> Chan
     Raises:
         BadRequest: there is none, or there are several.
     """
-    managed_guild(asker)
-    return one_channel(clean(text), await visible_channels(service, asker.scope))
+    guild_id = managed_guild(asker)
+    return one_channel(clean(text), await visible_channels(service, asker.scope.within(guild_id)))
 
 
 async def include_channel(service: MemoryService, asker: Asker, text: str) -> tuple[ChannelInfo, str]:
@@ -149,6 +156,9 @@ async def forget(service: MemoryService, asker: Asker, command: ForgetCommand) -
         message_id = _message_id(command.message, guild_id)
 
         async def erase_message() -> str:
+            # Only what is stored as this server's: an id that is not may be a message of another one.
+            if not await service.holds(guild_id, message_id):
+                return "That message is not in the memory."
             gone = await service.forget_messages(guild_id, [message_id])
             return "The message is erased." if gone else "That message is not in the memory."
 
@@ -162,7 +172,7 @@ async def forget(service: MemoryService, asker: Asker, command: ForgetCommand) -
         question = f"This erases everything remembered of #{one_line(channel.name)} and its threads for good."
         return Erasure(question, "Erase", erase_channel)
     assert command.author is not None
-    people = await resolve_author(service, command.author, asker.scope)
+    people = await resolve_author(service, command.author, asker.scope.within(guild_id))
 
     async def erase_author() -> str:
         return _erased(sum([await service.forget_person(person, guild_id) for person in people]))

@@ -10,6 +10,7 @@ from cogs.memory.errors import BadRequest
 from cogs.memory.records import Scope
 
 ADMINISTRATOR, MANAGE_GUILD = 1 << 3, 1 << 5
+OPERATOR_OF_THE_MACHINE = 0
 REFUSAL = "Only people who may manage this server can do that."
 NOT_HERE = "This works in a server only."
 

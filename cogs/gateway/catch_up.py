@@ -216,5 +216,8 @@ class CatchUp:
             except (discord.HTTPException, discord.InvalidData) as error:
                 log.info("channel %s could not be looked up: %s", info.id, type(error).__name__)
             else:
+                told = channel_info(found)
+                if told is not None and not info.confirmed:
+                    await self._intake.note_channels([told])  # until now only a file had told of it
                 if isinstance(found, discord.Thread) and (found.last_message_id or 0) > seen.get(found.id, 0):
                     await self.archived_thread(found, seen)

@@ -210,7 +210,12 @@ async def _record(run: _Run, checked: _Checked) -> None:
         guessed = ChannelInfo(parent_id, header.guild_id, header.parent_name, kind=kind)
         parent = run.channels.setdefault(parent_id, guessed)
         wanted += [parent] if parent.guild_id == header.guild_id else []
-    changed = [channel for channel in wanted if _newer(stored.get(channel.id), channel) != stored.get(channel.id)]
+    # What a file says of a channel is not confirmed: Discord's word counts for more, now and later.
+    changed = [
+        replace(channel, confirmed=False)
+        for channel in wanted
+        if _newer(stored.get(channel.id), channel) != stored.get(channel.id)
+    ]
     await service.upsert_channels(changed)
 
 

@@ -65,6 +65,11 @@ class Scope:
         """Every channel of every guild of the scope."""
         return frozenset().union(*self.channels.values())
 
+    def within(self, guild_id: int) -> Scope:
+        """Return what of the scope lies in one guild."""
+        ids = self.channels.get(guild_id)
+        return Scope({guild_id: ids} if ids else {})
+
     def narrowed(self, channel_ids: frozenset[int]) -> Scope:
         """Return the scope cut down to ``channel_ids``; it can only become smaller."""
         return Scope({guild: ids & channel_ids for guild, ids in self.channels.items() if ids & channel_ids})
@@ -210,7 +215,7 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """A channel or thread as the gateway tells of it; a thread's ``nsfw`` is its parent's."""
+    """A channel or thread; a thread's ``nsfw`` is its parent's. ``confirmed`` where Discord tells of it, no file."""
 
     id: int
     guild_id: int
@@ -219,6 +224,7 @@ class ChannelInfo:
     parent_id: int | None = None
     nsfw: bool = False
     private: bool = False
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cogs.memory.recall.pipeline import Recall
 from cogs.memory.records import Reach, Scope, Status
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.traces import TraceEraser
+from cogs.memory.vector_store.guild_indexes import GuildIndexes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,15 @@ class Running:
     async def status(self, repository: Repository, caches: MemoryCaches, guild_id: int | None) -> Status:
         """Return the state of the parts and of what is stored, of one server or of all."""
 
-        def stored() -> tuple[Reach, int]:
+        def stored(indexes: GuildIndexes) -> tuple[Reach, int, str]:
             guilds = repository.guilds.ids() if guild_id is None else [guild_id]
             scope = Scope({g: frozenset(c.id for c in repository.guilds.channels(g)) for g in guilds})
-            return caches.reach_of(scope), repository.vectors.queue_length()
+            stats = indexes.stats() if guild_id is None else indexes.store(guild_id).stats()
+            phrase = f"{stats.kind}: {stats.vectors:,} vectors, {stats.bytes / 2**20:.1f} MB"
+            return caches.reach_of(scope), repository.vectors.queue_length(guild_id), phrase
 
         with self.slot.acquire() as loadout:
-            reach, queue = await asyncio.to_thread(stored)
-            stats = loadout.indexes.stats()
+            reach, queue, index = await asyncio.to_thread(stored, loadout.indexes)
             return Status(
                 messages=reach.messages,
                 channels=reach.channels,
@@ -110,7 +112,7 @@ class Running:
                 embedder=loadout.embedder.model_key,
                 reranker=None if loadout.reranker is None else loadout.reranker.name,
                 device=f"{loadout.profile.device} ({loadout.profile.dtype}){_busy(loadout.worker.health().busy_for)}",
-                index=f"{stats.kind}: {stats.vectors:,} vectors, {stats.bytes / 2**20:.1f} MB",
+                index=index,
                 last_error=self.ingest.last_error or self.label_worker.last_error or self.recall.last_error,
                 latency=self.recall.latency.percentiles(),
                 uptime=0.0,

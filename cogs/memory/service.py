@@ -55,6 +55,7 @@ class MemoryService:
     def __init__(self, settings: Settings, repository: Repository, lock: FolderLock | None) -> None:
         self.repository = repository
         self.profile_table = profile_rules.load_profiles(settings.profiles_file)
+        self.operators = settings.operator_ids
         self._grace_days = settings.guild_grace_days
         self._lock = lock
         factory = LoadoutFactory(
@@ -184,6 +185,10 @@ class MemoryService:
         """Return the channels and threads of a server that the memory knows."""
         return await asyncio.to_thread(self.repository.guilds.channels, guild_id)
 
+    async def channel(self, channel_id: int) -> ChannelInfo | None:
+        """Return what is known of a channel, in whichever server it is."""
+        return await asyncio.to_thread(self.repository.guilds.channel, channel_id)
+
     async def remember(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> int:
         """Commit messages and return; they are embedded in the background. Returns how many are new or changed.
 
@@ -258,6 +263,10 @@ class MemoryService:
         """Return those messages that exist and lie in the scope now, in the order asked for."""
         found = await asyncio.to_thread(self.repository.search.messages, list(message_ids), scope)
         return [found[i] for i in message_ids if i in found]
+
+    async def holds(self, guild_id: int, message_id: int) -> bool:
+        """Return whether a message is stored as one of a server's, whoever may read it."""
+        return await asyncio.to_thread(self.repository.messages.holds, guild_id, message_id)
 
     async def authors(self, scope: Scope, prefix: str, limit: int = 25) -> list[tuple[int, str]]:
         """Return people who wrote in the scope, the most active first."""

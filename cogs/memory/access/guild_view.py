@@ -99,10 +99,11 @@ class GuildView:
 
         A thread counts only while its parent exists. A private one comes without members: only Manage Threads
         opens it, until somebody who asked Discord adds them (:meth:`with_thread_member`).
-        Other channels that the view does not have are deleted, and stay so.
+        Other channels that the view does not have are deleted, and stay so. Of a thread that only a file told of
+        it is not known who may read it: until Discord tells, it counts as private.
         """
         added = [
-            ChannelView(info.id, info.name, "thread", info.parent_id, private=info.private)
+            ChannelView(info.id, info.name, "thread", info.parent_id, private=info.private or not info.confirmed)
             for info in known
             if info.kind == "thread" and info.guild_id == self.id
             if info.id not in self.by_id and info.parent_id in self.by_id

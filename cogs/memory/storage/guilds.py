@@ -28,13 +28,15 @@ class GuildStore:
                 db.execute(sa.insert(GUILDS).values(id=guild_id, name=name))
 
     def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
-        """Record channels and threads; what an administrator said of them stays."""
+        """Record channels and threads; what an administrator said of them stays.
+
+        What is not confirmed was told by a file: it changes nothing of a channel that Discord told of or that is
+        another server's, and a thread that was private stays so.
+        """
         with self._database.writing() as db:
-            present = set(
-                db.scalars(
-                    sa.select(CHANNELS.c.id).where(CHANNELS.c.id.in_(self._database.ids([c.id for c in channels])))
-                )
-            )
+            ids = self._database.ids([c.id for c in channels])
+            rows = db.execute(sa.select(CHANNELS).where(CHANNELS.c.id.in_(ids))).mappings()
+            present = {row["id"]: _channel(row) for row in rows}
             for channel in {c.id: c for c in channels}.values():
                 values = {
                     "guild_id": channel.guild_id,
@@ -43,8 +45,14 @@ class GuildStore:
                     "parent_id": channel.parent_id,
                     "nsfw": channel.nsfw,
                     "private": channel.private,
+                    "confirmed": channel.confirmed,
                 }
-                if channel.id in present:
+                old = present.get(channel.id)
+                if old is not None and not channel.confirmed:
+                    if old.confirmed or old.guild_id != channel.guild_id:
+                        continue
+                    values["private"] = old.private or channel.private
+                if old is not None:
                     db.execute(sa.update(CHANNELS).where(CHANNELS.c.id == channel.id).values(**values))
                 else:
                     db.execute(sa.insert(CHANNELS).values(id=channel.id, last_seen_id=0, **values))
@@ -53,10 +61,13 @@ class GuildStore:
         """Return the channels and threads of a server."""
         with self._database.reading() as db:
             rows = db.execute(sa.select(CHANNELS).where(CHANNELS.c.guild_id == guild_id)).mappings()
-            return [
-                ChannelInfo(r["id"], r["guild_id"], r["name"], r["kind"], r["parent_id"], r["nsfw"], r["private"])
-                for r in rows
-            ]
+            return [_channel(row) for row in rows]
+
+    def channel(self, channel_id: int) -> ChannelInfo | None:
+        """Return one channel, in whichever server it is."""
+        with self._database.reading() as db:
+            row = db.execute(sa.select(CHANNELS).where(CHANNELS.c.id == channel_id)).mappings().first()
+            return None if row is None else _channel(row)
 
     def ids(self) -> list[int]:
         """Return every server that has messages or a record."""
@@ -98,8 +109,14 @@ class GuildStore:
     def set_included(self, guild_id: int, channel_id: int, included: bool | None) -> None:
         """Record an administrator's word on a channel."""
         with self._database.writing() as db:
-            done = db.execute(sa.update(CHANNELS).where(CHANNELS.c.id == channel_id).values(included=included))
-            if not done.rowcount:
+            done = db.execute(
+                sa.update(CHANNELS)
+                .where(CHANNELS.c.id == channel_id, CHANNELS.c.guild_id == guild_id)
+                .values(included=included)
+            )
+            # One of another server is not this server's to speak of.
+            elsewhere = db.scalar(sa.select(CHANNELS.c.id).where(CHANNELS.c.id == channel_id)) is not None
+            if not done.rowcount and not elsewhere:
                 db.execute(
                     sa.insert(CHANNELS).values(
                         id=channel_id,
@@ -169,3 +186,8 @@ class GuildStore:
             for table in (CHANNELS, TOMBSTONES, table_of(Label)):
                 db.execute(sa.delete(table).where(table.c.guild_id == guild_id))
             db.execute(sa.delete(GUILDS).where(GUILDS.c.id == guild_id))
+
+
+def _channel(row: sa.RowMapping) -> ChannelInfo:
+    names = ("id", "guild_id", "name", "kind", "parent_id", "nsfw", "private", "confirmed")
+    return ChannelInfo(**{name: row[name] for name in names})

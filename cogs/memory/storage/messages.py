@@ -59,11 +59,11 @@ class MessageStore:
         latest = {m.id: m for m in messages}
         with self._database.writing() as db:
             wanted = list(latest)
-            gone = set(
-                db.scalars(
-                    sa.select(TOMBSTONES.c.message_id).where(TOMBSTONES.c.message_id.in_(self._database.ids(wanted)))
-                )
-            )
+            buried = TOMBSTONES.c.message_id.in_(self._database.ids(wanted))
+            gone = {
+                (row.message_id, row.guild_id)
+                for row in db.execute(sa.select(TOMBSTONES.c.message_id, TOMBSTONES.c.guild_id).where(buried))
+            }
             silent = self._people.silent_authors(db, {(m.author_id, m.guild_id) for m in latest.values()})
             stored = {
                 row["id"]: row
@@ -73,11 +73,13 @@ class MessageStore:
             }
             new, changed, left = [], [], set[int]()
             for message in latest.values():
-                if message.id in gone or (message.author_id, message.guild_id) in silent:
+                if (message.id, message.guild_id) in gone or (message.author_id, message.guild_id) in silent:
                     continue
                 row = message_row(message)
                 row["content"] = self._people.scrub_mentions(db, row["content"], message.guild_id)
                 old = stored.get(message.id)
+                if old is not None and any(old[c] != row[c] for c in ("guild_id", "channel_id")):
+                    continue  # a message never moves; this one only says that it has the other's id
                 if old is None:
                     new.append(row)
                 elif (
@@ -171,6 +173,12 @@ class MessageStore:
             query = query.where(MESSAGES.c.created_ms < before_ms)
         with self._database.reading() as db:
             return list(db.scalars(query))
+
+    def holds(self, guild_id: int, message_id: int) -> bool:
+        """Return whether a message is stored as one of a server's."""
+        query = sa.select(MESSAGES.c.id).where(MESSAGES.c.id == message_id, MESSAGES.c.guild_id == guild_id)
+        with self._database.reading() as db:
+            return db.scalar(query) is not None
 
     def stored_versions(self, channel_id: int, first_id: int, last_id: int) -> dict[int, tuple[str, int | None]]:
         """Map the ids of a channel between two ids, both included, to ``(content, edited_ms)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 PENDING, INDEXED, FAILED = 0, 1, 2
@@ -38,7 +38,11 @@ class Guild(Base):
 
 
 class Channel(Base):
-    """A channel or thread. ``included`` overrules ``MNEME_REMEMBER``; ``None`` leaves it to the setting."""
+    """A channel or thread.
+
+    ``included`` overrules ``MNEME_REMEMBER``; ``None`` leaves it to the setting. ``confirmed`` where Discord told of it
+    and not only a file.
+    """
 
     __tablename__ = "channels"
 
@@ -53,6 +57,7 @@ class Channel(Base):
     last_seen_id: Mapped[int] = mapped_column(BigInteger, default=0)
     backfill_cursor: Mapped[int | None] = mapped_column(BigInteger)
     backfill_until: Mapped[int | None] = mapped_column(BigInteger)
+    confirmed: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
 
 
 class Message(Base):
@@ -158,6 +163,26 @@ class Judgement(Base):
     guild_id: Mapped[int] = mapped_column(BigInteger, index=True)
     right: Mapped[bool] = mapped_column(Boolean)
     user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class Quotation(Base):
+    """A message that a reply of the bot quotes. It stays when the message goes, until the reply is changed.
+
+    ``written`` where a language model wrote the reply, so that no part of it can be told from the others;
+    ``withdrawn`` where the message is gone or says something else now.
+    """
+
+    __tablename__ = "quotations"
+    __table_args__ = (
+        Index("ix_quotations_message", "message_id"),
+        Index("ix_quotations_withdrawn", "withdrawn", "reply_id"),
+    )
+
+    reply_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    channel_id: Mapped[int] = mapped_column(BigInteger)
+    written: Mapped[bool] = mapped_column(Boolean)
+    withdrawn: Mapped[bool] = mapped_column(Boolean)
 
 
 class Meta(Base):

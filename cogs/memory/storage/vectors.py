@@ -191,10 +191,10 @@ class VectorRows:
                     np.stack([np.frombuffer(r[3], dtype=np.float16) for r in rows]).astype(np.float32),
                 )
 
-    def queue_length(self) -> int:
-        """Return how many messages wait for their vector."""
+    def queue_length(self, guild_id: int | None = None) -> int:
+        """Return how many messages of a server, or of all, wait for their vector."""
+        query = sa.select(sa.func.count()).select_from(MESSAGES).where(MESSAGES.c.index_state == PENDING)
+        if guild_id is not None:
+            query = query.where(MESSAGES.c.guild_id == guild_id)
         with self._database.reading() as db:
-            return int(
-                db.scalar(sa.select(sa.func.count()).select_from(MESSAGES).where(MESSAGES.c.index_state == PENDING))
-                or 0
-            )
+            return int(db.scalar(query) or 0)
