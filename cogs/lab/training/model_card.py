@@ -37,7 +37,7 @@ def write_curve(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def write_card(recipe: Recipe, lists: int, held_out: int, metrics: Mapping[str, float], path: Path) -> None:
-    """Write the card. It states only what this run knows: nothing of it is copied from a published card.
+    """Write the card. It states only what this run knows; nothing is copied from a published card.
 
     Args:
         recipe: what was trained.

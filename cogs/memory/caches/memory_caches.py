@@ -11,7 +11,7 @@ from cogs.memory.storage.repository import Repository
 
 
 class MemoryCaches:
-    """What was counted or read of the database and is asked for often.
+    """What is asked of the database so often that its answer is kept.
 
     Args:
         remember_all: whether channels are remembered of which nobody said anything.

@@ -16,8 +16,13 @@ MANY = 8
 def length_sorted_batches(
     lengths: Sequence[int], budget: int, padding: float = math.inf
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield row numbers, shortest first, so that rows × longest stays within ``budget`` (one row at least), and what
-    is added to the shorter rows within ``padding``."""
+    """Yield batches of row numbers, the shortest rows first.
+
+    Args:
+        lengths: of the rows, in tokens.
+        budget: padded tokens of a batch at most, which are its rows times its longest; one row always goes.
+        padding: tokens that are added to the shorter rows of a batch at most.
+    """
     order = np.argsort(lengths, kind="stable")
     start, padded = 0, 0
     for end in range(1, len(order) + 1):

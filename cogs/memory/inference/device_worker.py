@@ -24,7 +24,7 @@ MODEL_NICENESS = 5
 
 
 class Priority(IntEnum):
-    """Who waits for a result: a person, or nobody in particular. The smaller number goes first."""
+    """How urgent work is: a person waits for it, or it runs in the background. The smaller number goes first."""
 
     INTERACTIVE = 0
     BACKGROUND = 1

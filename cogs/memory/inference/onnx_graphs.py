@@ -81,7 +81,7 @@ def cached_graph(
     export: Callable[[Path], bytes] = _export,
     kind: str = "",
 ) -> bytes:
-    """Return the ONNX graph that ``export`` makes of ``folder``, from the cache where a whole one lies there.
+    """Return the ONNX graph that ``export`` makes of ``folder``, from the cache if an intact one is there.
 
     The file's name carries the weights' hash and the export's version; its last 32 bytes are the SHA-256 of the rest,
     so a damaged or half-written file is made anew and never run. An unwritable cache costs an export at each start.

@@ -89,7 +89,7 @@ def load_profiles(path: Path) -> dict[str, MemoryProfile]:
 
 @contextmanager
 def keeping_to_memory(profile: MemoryProfile) -> Iterator[None]:
-    """Let PyTorch take no more of the GPU than the profile says, from here on; as before if what is done here fails.
+    """Limit PyTorch to the GPU memory of the profile from now on; if the body raises, the former limit comes back.
 
     What needs more runs out of memory, as it would on a GPU of that size.
     """

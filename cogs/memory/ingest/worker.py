@@ -61,7 +61,7 @@ class Pace:
 
 
 def slices(texts: Sequence[str], characters: Callable[[], int]) -> Iterator[list[int]]:
-    """Yield the places of texts in slices of at most so many characters, or of one text; similar lengths together."""
+    """Yield slices of similar lengths, as places in ``texts``: of so many characters at most, but one text at least."""
     part: list[int] = []
     filled = 0
     for place in sorted(range(len(texts)), key=lambda i: len(texts[i])):
@@ -194,7 +194,7 @@ class IngestWorker:
     async def _try(
         self, loadout: Loadout, items: Sequence[PendingMessage], mark_indexed: bool, failed: list[PendingMessage]
     ) -> Exception | None:
-        """Embed a batch, halving it around what fails; return the last error, and append what failed."""
+        """Embed a batch; if that fails, each half by itself. Return the last error; ``failed`` gets what failed."""
         try:
             vectors = await self._vectors(loadout, _texts(items), await self._images(loadout, items))
         except DeadlineExceeded as error:

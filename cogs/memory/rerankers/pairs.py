@@ -260,7 +260,7 @@ class PairReranker(Reranker):
         return self._choice is not None
 
     def among(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
-        """Return the probabilities that each is the answer where one of these, or none, is; see :class:`Choice`.
+        """Return for each document the probability that it, and no other or none, is the answer; see :class:`Choice`.
 
         Only candidates of a first stage are such a list. Anything else, as labels of a text, is judged on its own.
         """
@@ -270,7 +270,7 @@ class PairReranker(Reranker):
         return [replace(score, probability=one) for score, one in zip(scores, found, strict=True)]
 
     def odds(self, documents: Sequence[Document], scores: Sequence[Score]) -> list[float]:
-        """Return the log-odds of each candidate of one question against nobody having answered.
+        """Return the log-odds of each candidate of one question against "nobody answered".
 
         Raises:
             RuntimeError: the model says nothing about that; see :attr:`chooses`.

@@ -15,10 +15,10 @@ GROWTH_AT_MOST: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How sure a choice among the candidates of one question is.
+    """A softmax over the candidates of one question and "no answer".
 
-    Alone, a message's score says how well it fits; whether it is the answer depends on what else fits as well. Each
-    candidate counts exp(scale · score), no answer at all exp(nothing), and a probability is a share of their sum.
+    A message's own score says how well it fits; whether it is the answer depends on what else fits. The logit of a
+    candidate is ``scale`` times its score, that of "no answer" is ``nothing``.
     """
 
     scale: float

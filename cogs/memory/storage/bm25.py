@@ -17,7 +17,7 @@ def place(channel_id: int) -> str:
 
 
 def idf(documents: int, total: int) -> float:
-    """Return how much a term tells that stands in so many of all documents: BM25's formula, made to stay above 0."""
+    """Return the inverse document frequency of a term, by BM25's formula, changed to stay above 0."""
     return math.log(1 + (max(0, total - documents) + 0.5) / (documents + 0.5))
 
 

@@ -62,8 +62,7 @@ def plan(documents: Mapping[str, int], total: int, size: int, wanted: int) -> Pl
 
 
 def affordable(documents: Mapping[str, int], most: int) -> list[str]:
-    """Return the rarest terms that stand in ``most`` documents together at most, and always the rarest that stands in
-    any: a word that nobody wrote finds nothing.
+    """Return the rarest terms, as many as stand in ``most`` documents together; always one that stands in any.
 
     Args:
         documents: in how many documents each term stands.

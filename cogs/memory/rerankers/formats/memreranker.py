@@ -51,7 +51,7 @@ class MemReranker(CausalReranker):
 
 
 class MemRerankerThroughCrossEncoder(Reranker):
-    """The same by sentence-transformers, for a chat template that no shared beginning can be cut from.
+    """The same through sentence-transformers, for a chat template without a shared beginning.
 
     Args:
         spec: the entry of the reranker.

@@ -13,7 +13,7 @@ from cogs.memory.rerankers.packed.spans import Spans
 
 
 class Attention(ABC):
-    """A way of attending in one packed pass; made once for all layers.
+    """One implementation of attention for one packed pass; built once and used by all layers.
 
     ``last`` are the rows of the documents' last tokens.
     """
@@ -25,8 +25,10 @@ class Attention(ABC):
     @property
     @abstractmethod
     def tensors(self) -> tuple[Tensor, ...]:
-        """All on the device that depends on what lies in the pass beyond its shape: another pass of the same shape
-        needs other contents in them and nothing else."""
+        """The device tensors that depend on more than the pass's shape.
+
+        Another pass of the same shape needs other values in these, and nothing else.
+        """
 
     @abstractmethod
     def attend(
@@ -87,8 +89,10 @@ PRODUCTS_AT_MOST: Final = 1 << 25
 
 
 def _attend_on_processor(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """The same for documents of one length, (documents, …) each; below float32 by plain products, which take half of
-    the time of the fused kernel there."""
+    """Attend as :func:`_attend` does, for documents of one length, each tensor with a first dimension of documents.
+
+    Below float32 it multiplies matrices itself, which takes half the time of the fused kernel on a processor.
+    """
     tokens, heads = query.shape[-3:-1]
     documents, key_heads, seen, _ = key.shape
     if query.dtype == torch.float32 or documents * tokens * heads * seen > PRODUCTS_AT_MOST:

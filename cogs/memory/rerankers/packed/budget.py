@@ -40,7 +40,7 @@ class Budget:
         self._padded = padded
 
     def spend(self, lengths: Sequence[int], run: Callable[[range], Sequence[R]]) -> list[R]:
-        """Call ``run`` on runs of documents that fit, halving what fits when memory ends; join what it returns.
+        """Call ``run`` on as many documents as fit, half as many once memory runs out; return all its results.
 
         Raises:
             torch.OutOfMemoryError: a single document does not fit.

@@ -33,7 +33,7 @@ On 28 layers of random weights in bfloat16, rounding makes 0.013 to 0.015 of it,
 def fastest(
     decoder: PackedDecoder, record: Record | None, candidates: Sequence[Strategy] = CANDIDATES
 ) -> Strategy | None:
-    """Return what is fastest among what works here and is right; ``None`` if nothing is.
+    """Return the fastest kernel of those that run here and compute the right result; ``None`` if none does.
 
     Forty documents of chat's lengths after a beginning, as a recall has them. The decoder attends per document
     afterwards; the caller sets what it wants.

@@ -25,7 +25,7 @@ class DenseKernels(Protocol):
     """How the dense layers of a decoder are computed."""
 
     def joined(self, modules: Sequence[nn.Module]) -> Linear:
-        """Return one layer for several that read the same input, its output their outputs side by side."""
+        """Return one layer in place of several that read the same input; its output is theirs, concatenated."""
 
     def onto(self, module: nn.Module) -> Onto:
         """Return a layer whose output is added to the state before it, which may be overwritten."""
@@ -131,7 +131,7 @@ def _taken(modules: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
 
 
 def _let_go(weight: Tensor) -> None:
-    """Give the pages of a weight that nobody reads any more back to the system.
+    """Return the memory of a weight that is no longer read to the system.
 
     Weights are mapped from their file as a whole, and the mapping stays while any tensor of it lives: the pages that
     were read for the copy would count as this process's memory to its end, as much again as the copy. A weight that

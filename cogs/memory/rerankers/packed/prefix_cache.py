@@ -39,7 +39,7 @@ class PrefixCache:
         return len(self._states)
 
     def longest(self, tokens: Sequence[int], boundaries: Sequence[int]) -> tuple[int, KeyValues | None]:
-        """Return how much of ``tokens`` is known at one of ``boundaries`` (in tokens), and its state."""
+        """Return the length and the state of the longest known beginning of ``tokens`` that ends at a boundary."""
         for length in sorted(boundaries, reverse=True):
             key = tuple(tokens[:length])
             if length and key in self._states:

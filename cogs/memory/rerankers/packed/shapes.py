@@ -38,8 +38,10 @@ FAITHFUL: Final = 0.03
 
 
 def shape_for(head: int, lengths: Sequence[int]) -> Shape:
-    """Return the shape for a pass: sizes in steps of a third to a half, rows of an eighth at most, as they are
-    what is paid for."""
+    """Return the shape that a pass is padded to.
+
+    Sizes are rounded up in steps of a third to a half; the rows, whose number decides the time, by an eighth at most.
+    """
     shared = _step(head, 16) if head else 0
     rows = max(64, shared + sum(lengths))
     eighth = max(16, 1 << ((rows - 1).bit_length() - 4))
@@ -109,7 +111,7 @@ class ShapedDecoder:
     def _recorded(
         self, ids: Tensor, positions: Tensor, past: KeyValues | None, attention: Attention, expected: Tensor
     ) -> _Recording | None:
-        """Record a pass; where that fails, or plays something else, passes are computed as they come from now on."""
+        """Record a pass; if that fails, or its replay computes something else, nothing is recorded any more."""
         assert self._record is not None
         documents = len(attention.spans.lengths)
         try:
