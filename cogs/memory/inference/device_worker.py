@@ -16,8 +16,6 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
-
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 MODEL_NICENESS = 5
@@ -84,6 +82,12 @@ class WorkerHealth:
     completed: int
     failed: int
     last_error: str | None
+
+
+def _ran_out_of_memory(error: BaseException) -> bool:
+    """Return whether a device or the machine had no memory left; without PyTorch there is no error of PyTorch's."""
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def _passable(raised: BaseException) -> Exception:
@@ -197,11 +201,12 @@ class DeviceWorker:
             error: Exception | None = None
             try:
                 result = job.call()
-            except (torch.OutOfMemoryError, MemoryError) as raised:
-                error = DeviceOutOfMemory(f"{self.name} has no memory left for this: {raised}")
-                error.__cause__ = raised
             except BaseException as raised:  # noqa: BLE001 - it is passed on whole to whoever waits for the result
-                error = _passable(raised)
+                if _ran_out_of_memory(raised):
+                    error = DeviceOutOfMemory(f"{self.name} has no memory left for this: {raised}")
+                    error.__cause__ = raised
+                else:
+                    error = _passable(raised)
             with self._condition:
                 if generation == self._generation:  # or it was given up, and another thread has the device
                     self._busy_since = None

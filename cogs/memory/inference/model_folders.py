@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from tokenizers import Tokenizer
 
 from cogs.memory.inference.model_specs import LoadOptions, RerankerSpec, RerankerUnavailable
@@ -39,6 +37,9 @@ def local_folder(model_id: str, revision: str | None, models_dir: Path) -> Path 
     for candidate in (models_dir / folder_name(model_id, revision), models_dir / folder_name(model_id, None)):
         if candidate.is_dir():
             return candidate
+    from huggingface_hub import snapshot_download  # needed only for what is in no folder of ours
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):

@@ -6,12 +6,8 @@ import hashlib
 import logging
 import os
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
-from transformers import AutoModel
 
 log = logging.getLogger(__name__)
 EXPORT_VERSION = 1
@@ -24,40 +20,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _MeanPooled(torch.nn.Module):
-    """The encoder with sentence-transformers' mean pooling and normalisation, so that one graph does it all."""
+def _mean_pooled(folder: Path) -> bytes:
+    from cogs.memory.inference.bert_export import mean_pooled_graph  # it takes PyTorch, which a cached graph does not
 
-    def __init__(self, encoder: torch.nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1), dim=-1)
-
-
-def _export(folder: Path) -> bytes:
-    encoder = AutoModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
-    ).eval()
-    ids = torch.tensor([[101, 7592, 102], [101, 102, 0]])
-    axes = {"input_ids": {0: "batch", 1: "tokens"}, "attention_mask": {0: "batch", 1: "tokens"}}
-    # The tracer warns about branches on shapes; the test compares the graph with the model over many shapes.
-    with tempfile.TemporaryDirectory() as scratch, torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = Path(scratch) / "encoder.onnx"
-        torch.onnx.export(
-            _MeanPooled(encoder),
-            (ids, (ids != 0).long()),
-            path,
-            input_names=["input_ids", "attention_mask"],
-            output_names=["embedding"],
-            dynamic_axes={**axes, "embedding": {0: "batch"}},
-            opset_version=17,
-            dynamo=False,
-        )
-        return path.read_bytes()
+    return mean_pooled_graph(folder)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
@@ -78,7 +44,7 @@ def cached_graph(
     weights_sha256: str,
     cache_dir: Path,
     *,
-    export: Callable[[Path], bytes] = _export,
+    export: Callable[[Path], bytes] = _mean_pooled,
     kind: str = "",
 ) -> bytes:
     """Return the ONNX graph that ``export`` makes of ``folder``, from the cache if an intact one is there.
@@ -95,8 +61,9 @@ def cached_graph(
     """
     path = cache_dir / f"{weights_sha256[:16]}{kind and '-' + kind}-v{EXPORT_VERSION}.onnx"
     if path.is_file():
-        stored = path.read_bytes()
-        graph, checksum = stored[:-32], stored[-32:]
+        with path.open("rb") as file:
+            graph = file.read(max(0, path.stat().st_size - 32))
+            checksum = file.read()
         if hashlib.sha256(graph).digest() == checksum:
             return graph
         log.warning("the exported model %s is damaged and is made anew", path.name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import psutil
-import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cogs.memory.errors import ProfileError
@@ -96,6 +98,8 @@ def keeping_to_memory(profile: MemoryProfile) -> Iterator[None]:
     if profile.device != "cuda":
         yield
         return
+    import torch
+
     before, loaded = torch.cuda.get_per_process_memory_fraction(0), False
     total = torch.cuda.get_device_properties(0).total_memory / GB
     torch.cuda.set_per_process_memory_fraction(min(1.0, profile.needs.memory_gb / total), 0)
@@ -105,6 +109,19 @@ def keeping_to_memory(profile: MemoryProfile) -> Iterator[None]:
     finally:
         if not loaded:
             torch.cuda.set_per_process_memory_fraction(before, 0)
+
+
+def _has_gpu_driver() -> bool:
+    """Return whether a driver is here without which PyTorch can use no GPU: CUDA's, ROCm's, or Apple's own."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 class Machine(BaseModel):
@@ -117,11 +134,19 @@ class Machine(BaseModel):
 
     @classmethod
     def detect(cls) -> Machine:
-        """Look at the hardware; cheap, and never fails for want of a GPU."""
-        cuda = torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
+        """Look at the hardware; cheap, and never fails for want of a GPU.
+
+        PyTorch, which takes seconds to import, is asked only where there is a driver that it could use.
+        """
+        cuda, mps = None, False
+        if _has_gpu_driver():
+            import torch
+
+            cuda = torch.cuda.get_device_properties(0).total_memory / GB if torch.cuda.is_available() else None
+            mps = torch.backends.mps.is_available()
         return cls(
             cuda_gb=cuda,
-            mps=torch.backends.mps.is_available(),
+            mps=mps,
             memory_gb=psutil.virtual_memory().total / GB,
             cores=os.cpu_count() or 1,
         )

@@ -10,8 +10,6 @@ import datetime as dt
 import re
 from itertools import pairwise
 
-from dateparser.date import DateDataParser
-
 from cogs.memory.errors import BadRequest
 from cogs.memory.recall.periods import HINTS, WHOLE, Period, day_at, months_from
 from cogs.memory.text.bounds import EARLIEST, LATEST
@@ -116,6 +114,8 @@ def _guess(words: str, now: dt.datetime) -> Period | None:
         raise BadRequest(
             f"{words} could be two dates; write it like {_ordered(either)}, with the year first, then the month."
         )
+    from dateparser.date import DateDataParser  # its tables take a while, and most dates are read without it
+
     parser = DateDataParser(
         languages=_LANGUAGES.split(),
         settings={

@@ -11,15 +11,16 @@ import os
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
-import httpx
 import sqlalchemy as sa
 
-from cogs.memory.bounded_http import PLAIN, BoundedTransport
 from cogs.memory.records import Attachment, StoredMessage
 from cogs.memory.storage.connection import MESSAGES, Database
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 ORIGINS: Final = ("https://cdn.discordapp.com", "https://media.discordapp.net")
@@ -83,6 +84,10 @@ class ImageStore:
         """Bring the images of messages here; return what each has. What cannot be fetched is left out."""
         if self._bytes is None:
             self._bytes = self._sweep()
+        import httpx  # only profiles with a model that sees images come here
+
+        from cogs.memory.bounded_http import PLAIN, BoundedTransport
+
         with httpx.Client(
             headers=PLAIN,
             timeout=TIMEOUT_SECONDS,
@@ -100,6 +105,8 @@ class ImageStore:
         return [self.files(item.message.id) for item in items]
 
     def _download(self, client: httpx.Client, attachment: Attachment) -> bytes | None:
+        import httpx
+
         try:
             parts = urlsplit(attachment.url)
             if f"{parts.scheme}://{parts.netloc}" not in self._origins:
