@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cogs.bench.families import FAMILIES
+from cogs.commands.options import one_of
+
 if TYPE_CHECKING:
     from cogs.bench.report import Bench
 
@@ -46,7 +49,9 @@ def _prepare(threads: int | None = None) -> int:
     return torch.get_num_threads()
 
 
-def _finish(bench: Bench, as_json: bool, out: Path | None) -> None:
+def _finish(bench: Bench, as_json: bool, out: Path | None, quick: bool) -> None:
+    if quick:
+        bench.leave_open()
     if out is not None:
         bench.write(out, "python bot.py " + shlex.join(sys.argv[1:]))
     if as_json:
@@ -71,7 +76,7 @@ def embed(
 
     count = messages or (40 if quick else 1000)
     sweep = () if quick else (10, 50, 200, 1000)
-    _finish(bench.run(count, rounds or (1 if quick else 7), used, sweep=sweep, memory=memory), as_json, out)
+    _finish(bench.run(count, rounds or (1 if quick else 7), used, sweep=sweep, memory=memory), as_json, out, quick)
 
 
 @bench_app.command()
@@ -92,19 +97,17 @@ def rerank(
     memory: MemoryOption = True,
 ) -> None:
     """The cards' code, sentence-transformers' CrossEncoder and Mneme's paths, on random weights of the right shape."""
+    chosen_device = one_of("--device", device, ("cpu", "cuda"))
+    names = tuple(one_of("--family", name, FAMILIES) for name in family or ())
     used = _prepare(threads)
     import torch
 
     from cogs.bench import rerank as bench
     from cogs.bench.measure import BenchError
 
-    if device not in ("cpu", "cuda"):
-        raise BenchError(f"There is no device {device!r}; choose cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
+    if chosen_device == "cuda" and not torch.cuda.is_available():
         raise BenchError("There is no NVIDIA GPU here, or this PyTorch was built without CUDA.")
-    families = tuple(family or (bench.FAMILIES if device == "cpu" else bench.GPU_FAMILIES))
-    if unknown := set(families) - set(bench.FAMILIES):
-        raise BenchError(f"There is no family {min(unknown)!r}; choose among {', '.join(bench.FAMILIES)}.")
+    families = names or (FAMILIES if chosen_device == "cpu" else bench.GPU_FAMILIES)
     config = bench.settings(
         layers=layers or (2 if quick else 28),
         candidates=candidates or (8 if quick else 50),
@@ -112,7 +115,7 @@ def rerank(
         threads=used,
         size="tiny" if tiny else "full",
         published_batch=published_batch,
-        device=device,
+        device=chosen_device,
     )
     found = bench.run(
         config,
@@ -123,7 +126,7 @@ def rerank(
         memory=memory,
         say=lambda line: Progress.print(line, style="dim"),
     )
-    _finish(found, as_json, out)
+    _finish(found, as_json, out, quick)
 
 
 @bench_app.command()
@@ -154,7 +157,7 @@ def search(
         memory=memory,
         say=lambda line: Progress.print(line, style="dim"),
     )
-    _finish(found, as_json, out)
+    _finish(found, as_json, out, quick)
 
 
 @bench_app.command("import")
@@ -172,7 +175,7 @@ def import_(
 
     count = messages or (200 if quick else 100_000)
     found = bench.run(count, used, memory=memory, say=lambda line: Progress.print(line, style="dim"))
-    _finish(found, as_json, out)
+    _finish(found, as_json, out, quick)
 
 
 @bench_app.command()
@@ -197,4 +200,4 @@ def soak(
     length = seconds or (10.0 if quick else 300.0)
     run = straight.run if direct else through.run
     found = run(profile, rate, recalls, length, say=lambda line: Progress.print(line, style="dim"))
-    _finish(found, as_json, out)
+    _finish(found, as_json, out, quick)

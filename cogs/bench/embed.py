@@ -105,6 +105,7 @@ def run(messages: int, rounds: int, threads: int, *, sweep: tuple[int, ...] = ()
             "cosine ≥ 0.999",
             f"{1 - (chosen.max_difference or 0):.5f}",
             (chosen.max_difference or 0) <= 1e-3,
+            exact=True,
         ),
     ]
     if sweep:

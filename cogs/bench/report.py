@@ -28,11 +28,16 @@ ROWS_AT_MOST = 40
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was to be reached, what was measured, and whether it was; ``met`` is ``None`` where it was not measured."""
+    """What was to be reached, what was measured, and whether it was; ``met`` is ``None`` where it was not measured.
+
+    ``exact`` tells targets that a small size shows as well as a large one, because they are about results and not
+    about time or memory.
+    """
 
     target: str
     measured: str
     met: bool | None
+    exact: bool = False
 
     @property
     def word(self) -> str:
@@ -63,6 +68,10 @@ class Bench:
     targets: list[Target] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
+
+    def leave_open(self) -> None:
+        """Say of every target about time or memory that it was not measured: the sizes were too small for it."""
+        self.targets = [t if t.exact else Target(t.target, "too small a size", None) for t in self.targets]
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{name: {"paths": …, facts}}``."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogs.bench import chatter, checkpoints
+from cogs.bench.families import FAMILIES
 from cogs.bench.measure import Config, PathPlan, Run, Timings, interleave, machine, peak_memory
 from cogs.bench.published_code import load_published
 from cogs.bench.report import Bench, Series
@@ -30,7 +31,6 @@ from cogs.memory.rerankers.formats import cross_encoder, lycheemem, qwen3
 
 Scores = npt.NDArray[np.float64]
 QUERY: Final = chatter.QUERIES[0]
-FAMILIES: Final = ("qwen3", "lycheemem", "minilm-l6", "minilm-l12")
 GPU_FAMILIES: Final = ("qwen3", "lycheemem")
 REFERENCES: Final = {
     "qwen3": PUBLISHED_32,

@@ -226,9 +226,9 @@ def run(
         f"The bot's resident memory: {seen.rss[0][1]:.0f} MB at the start, {seen.rss[-1][1]:.0f} MB at the end.",
     ]
     bench.targets = [
-        Target("no message lost", f"{lost} of {seen.sent:,}", lost == 0 and verify.agrees),
+        Target("no message lost", f"{lost} of {seen.sent:,}", lost == 0 and verify.agrees, exact=True),
         Target("heartbeats never late by more than a second", f"{late:.2f} s", late <= 1.0),
-        Target("every recall answered", f"{seen.unanswered} without an answer", seen.unanswered == 0),
+        Target("every recall answered", f"{seen.unanswered} without an answer", seen.unanswered == 0, exact=True),
         Target("SIGTERM within ten seconds", f"{seen.stop:.1f} s", seen.stop <= 10.0),
     ]
     if len(seen.rss) > 2:

@@ -15,6 +15,7 @@ from cogs.memory.access.guild_view import GuildView, MemberView
 from cogs.memory.errors import BadRequest
 from cogs.memory.recall.dates import parse_when
 from cogs.memory.records import ChannelInfo, Scope
+from cogs.memory.text.bounds import LARGEST_ID
 from cogs.memory.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ CHOICES = 25
 NAMESAKES = 1_000
 """How many people whose names hold the words are looked at for the one who is called exactly that."""
 _ID = re.compile(r"<[@#][!&]?([0-9]{1,20})>|([0-9]{15,20})")
-_LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def id_in(text: str) -> int | None:
     """Return the id that a text is: ``123456789012345678``, ``<#…>`` or ``<@…>``."""
     match = _ID.fullmatch(text.strip())
     found = int(match[1] or match[2]) if match else None
-    return found if found is None or found <= _LARGEST_ID else None
+    return found if found is None or found <= LARGEST_ID else None
 
 
 async def visible_channels(service: MemoryService, scope: Scope) -> list[ChannelInfo]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cogs.lab.datasets.dataset import DatasetError
+from cogs.memory.errors import BadRequest
+from cogs.memory.text.bounds import MOST_LABELS
 
 TEXT_FIELDS = ("text", "sentence", "content")
 LABEL_FIELDS = ("label", "labels", "class", "target")
@@ -77,3 +79,20 @@ def read_texts(file: Path) -> list[str]:
         return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{file} cannot be read: {error}.") from error
+
+
+def parsed_labels(given: Sequence[str]) -> dict[str, str]:
+    """Map each label's name to the sentence that is judged; without one, the name itself.
+
+    Raises:
+        BadRequest: there are fewer than two labels, too many, or one has no name.
+    """
+    labels: dict[str, str] = {}
+    for entry in given:
+        name, _, sentence = (part.strip() for part in entry.partition("="))
+        if not name or name in labels:
+            raise BadRequest(f"The label {entry!r} has no name of its own.")
+        labels[name] = sentence or name
+    if not 2 <= len(labels) <= MOST_LABELS:
+        raise BadRequest(f"Give 2 to {MOST_LABELS} labels, each with --label.")
+    return labels

@@ -43,34 +43,35 @@ def evaluate(
 ) -> int:
     """Measure recall on data sets: MAP, NDCG, R@50 and more, by stage.
 
-    Example: python bot.py evaluate data/evaluation/sets/friendsqa-dev --stages --json
+    Example: python bot.py evaluate data/evaluation/sample --stages
     """
-    from cogs.lab.evaluation.run import Options
-
-    options = Options(profile, reranker, turns, limit, top)
+    options = {"profile": profile, "reranker": reranker, "turns": turns, "limit": limit, "top": top}
     return run_async(_evaluate(prepared(), datasets, options, stages, out, compare, as_json))
 
 
 async def _evaluate(
     settings: Settings,
     paths: list[Path],
-    options: Any,
+    given: dict[str, Any],
     stages: bool,
     out: Path | None,
     compare: Path | None,
     as_json: bool,
 ) -> int:
     from cogs.lab.datasets.loaders import load_dataset, load_labelled
-    from cogs.lab.evaluation import report
-    from cogs.lab.evaluation.run import STAGES
-    from cogs.lab.evaluation.run import evaluate as measure
 
-    earlier = None if compare is None else report.earlier_values(compare)
     labelled = {path: texts for path in paths if (texts := load_labelled(path)) is not None}
     loaded = [load_dataset(path) for path in paths if path not in labelled]
     names = [dataset.name for dataset in loaded] + [texts.name for texts in labelled.values()]
     if len(set(names)) < len(names):
         raise BadRequest("Two data sets have the same name; rename one of the folders.")
+    # What measures them takes seconds to import, and the data sets are known to be good only now.
+    from cogs.lab.evaluation import report
+    from cogs.lab.evaluation.run import STAGES, Options
+    from cogs.lab.evaluation.run import evaluate as measure
+
+    options = Options(**given)
+    earlier = None if compare is None else report.earlier_values(compare)
     shown = STAGES if stages else ("reranked",)
     found: dict[str, dict[str, dict[str, float]]] = {}
     measured = []
@@ -130,8 +131,7 @@ def classify(
 
     Example: python bot.py classify "Where is my parcel?" --label delivery --label "payment=It is about money."
     """
-    from cogs.lab.datasets.labelled_texts import read_texts
-    from cogs.lab.evaluation.zero_shot import ZeroShot, parsed_labels
+    from cogs.lab.datasets.labelled_texts import parsed_labels, read_texts
 
     settings = prepared()
     labels = parsed_labels(label or [])
@@ -140,6 +140,8 @@ def classify(
         given = [line.strip() for line in sys.stdin if line.strip()]
     if not given:
         raise BadRequest("Give texts to classify: as arguments, with --file, or on standard input.")
+    from cogs.lab.evaluation.zero_shot import ZeroShot  # heavy, and needed only from here on
+
     with ZeroShot.open(settings, profile, reranker) as classifier:
         rows = [(text, classifier.score(text, list(labels.values()))) for text in given]
     names = list(labels)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cogs.memory.errors import BadRequest, ProfileError
+from cogs.memory.errors import ProfileError
 from cogs.memory.inference.profiles import Machine, choose_profile, load_profiles
-from cogs.memory.ingest.labels import MAX_LABELS, TEXT_CHARACTERS, classify
+from cogs.memory.ingest.labels import TEXT_CHARACTERS, classify
 from cogs.memory.models.loadout import MODEL_ERRORS
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.registry import load_specs
@@ -56,20 +56,3 @@ class ZeroShot:
         """Return the probability of each label for a text, whose first 1,000 characters are read."""
         infos = [LabelInfo(label, label) for label in labels]
         return classify(self.reranker, text[:TEXT_CHARACTERS], infos)
-
-
-def parsed_labels(given: Sequence[str]) -> dict[str, str]:
-    """Map each label's name to the sentence that is judged; without one, the name itself.
-
-    Raises:
-        BadRequest: there are fewer than two labels, too many, or one has no name.
-    """
-    labels: dict[str, str] = {}
-    for entry in given:
-        name, _, sentence = (part.strip() for part in entry.partition("="))
-        if not name or name in labels:
-            raise BadRequest(f"The label {entry!r} has no name of its own.")
-        labels[name] = sentence or name
-    if not 2 <= len(labels) <= MAX_LABELS:
-        raise BadRequest(f"Give 2 to {MAX_LABELS} labels, each with --label.")
-    return labels

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cogs.memory.errors import BadRequest
 from cogs.shell.startup import JsonFlag, prepared, run_async
 from config.settings import PROJECT_DIR, Settings
 
@@ -37,7 +38,6 @@ def train(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from cogs.lab.training.recipe import load_recipe
-    from cogs.lab.training.run import run_recipe
 
     chosen = load_recipe(recipe)
     root = sources or Path()
@@ -54,6 +54,8 @@ def train(
     chosen = chosen.model_copy(update=changes)
     folder = output or PROJECT_DIR / "data" / "runtime" / "training" / chosen.name
     models = PROJECT_DIR / "data" / "runtime" / "models"
+    from cogs.lab.training.run import run_recipe  # PyTorch is imported once the recipe is known to be good
+
     report = run_recipe(chosen, folder, resume=resume, max_steps=max_steps, models_dir=models)
     if as_json:
         print(
@@ -98,10 +100,14 @@ async def _calibrate(
 ) -> int:
     from cogs.lab.datasets.loaders import load_dataset
     from cogs.lab.evaluation.cli import Bar
+
+    if not (model / "mneme.json").is_file():
+        raise BadRequest(f"{model} is no trained cross-encoder: it has no mneme.json.")
+    loaded = [load_dataset(path) for path in paths]
     from cogs.lab.training.calibrate import ask, choose, elsewhere, write
 
     run, unanswered = {}, {}
-    for dataset in [load_dataset(path) for path in paths]:
+    for dataset in loaded:
         with Bar(dataset.name) as bar:
             run[dataset.name] = await ask(settings, model, dataset, limit, bar)
         with Bar(f"{dataset.name}, asked elsewhere") as bar:

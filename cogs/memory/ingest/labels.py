@@ -20,6 +20,7 @@ from cogs.memory.records import StoredMessage
 from cogs.memory.reranker_service import KEEP_NOTHING, RerankerService
 from cogs.memory.storage.labels import LabelInfo
 from cogs.memory.storage.repository import Repository
+from cogs.memory.text.bounds import MOST_LABELS
 from cogs.memory.text.model_input import body
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,6 @@ BATCH = 32
 IDLE_SECONDS = 15.0
 RETRY_SECONDS = 30.0
 THRESHOLD = 0.5
-MAX_LABELS = 25
 NAME_LENGTH, DESCRIPTION_LENGTH = 50, 300
 TEXT_CHARACTERS = 1000
 
@@ -152,8 +152,8 @@ class Labels:
         if not 1 <= len(description) <= DESCRIPTION_LENGTH:
             raise BadRequest(f"Say in 1 to {DESCRIPTION_LENGTH} characters what a message with the label is about.")
         known = await self.labels(guild_id)
-        if len(known) >= MAX_LABELS and name not in {label.name for label in known}:
-            raise BadRequest(f"There can be {MAX_LABELS} labels; remove one first.")
+        if len(known) >= MOST_LABELS and name not in {label.name for label in known}:
+            raise BadRequest(f"There can be {MOST_LABELS} labels; remove one first.")
         await asyncio.to_thread(self._repository.labels.set, guild_id, name, description)
         self._worker.notify()
 

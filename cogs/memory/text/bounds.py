@@ -19,6 +19,8 @@ ADDRESS_CHARACTERS = 2_048
 MOST_ATTACHMENTS = 30
 """Ten on a message, and as many on what it forwards."""
 LARGEST_ID = 2**63 - 1
+MOST_LABELS = 25
+"""Of a server; a message is judged against each."""
 
 EARLIEST = dt.datetime(2015, 1, 1, tzinfo=dt.UTC)
 """Discord's first snowflake: nothing on a server is older."""
