@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cogs.memory.records import Hit
 from cogs.memory.text.excerpts import excerpt, fit
-from cogs.memory.text.presentation import MESSAGE, author_label, channel_label, message_text, when_text
+from cogs.memory.text.presentation import EARLIER, MESSAGE, author_label, channel_label, message_text, when_text
 from cogs.memory.text.sanitize import defused, discord_length, markdown, whole_links
 
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
@@ -105,12 +105,13 @@ def extractive_answer(
     )
     opening = f"{failure} {told}:" if failure else f"{told} (quoted, no language model):"
     beside = hits[1:] if _fits(hits[0], FITTING) else []
-    hits = [hits[0], *(hit for hit in beside if _fits(hit, BESIDE))]
+    hits = [hits[0], *(hit for hit in beside if _fits(hit, BESIDE) or hit.replaced_by == hits[0].message.id)]
     blocks, plain, cited = [markdown(opening)], [opening], []
     used = discord_length(blocks[0])
     for number, hit in enumerate(hits[:_QUOTED], start=1):
         body = hit.evidence or message_text(hit.message)
         quote = " ".join("".join(span.text for span in excerpt(body, "", names=names, width=_QUOTE_WIDTH)).split())
+        quote = f"{EARLIER}{quote}" if hit.replaced_by else quote
         link = f"[[{number}]](<{hit.message.jump_url}>)"
         block = f"> {fit(quote, 2 * _QUOTE_WIDTH)}\n— {_source(hit, now, markdown)} {link}"
         if used + 1 + discord_length(block) > MESSAGE:

@@ -101,7 +101,7 @@ class Forgetting:
             if not keep_record:
                 with self._repository.write_lock:
                     self._repository.guilds.drop_channels(guild_id, [channel_id])
-                    self._caches.inclusion.changed(guild_id)
+                    self._caches.channels_changed(guild_id)
             self._eraser.now()
             return count
 
@@ -116,7 +116,7 @@ class Forgetting:
                 loadout.indexes.drop_guild(guild_id)
             with self._repository.write_lock:
                 self._repository.guilds.drop(guild_id)
-                self._caches.inclusion.changed(guild_id)
+                self._caches.channels_changed(guild_id)
             self._caches.channel_reach.clear()
             self._eraser.now()
             return count

@@ -154,7 +154,8 @@ class Hit:
     """One remembered message and why it was found.
 
     ``rerank_score`` is a probability in [0, 1], or ``None`` where the answer is in fused order;
-    ``raw_score`` is the reranker's own number; ``fused_score`` is the first stage's, in [0, 1].
+    ``raw_score`` is the reranker's own number; ``fused_score`` is the first stage's, in [0, 1]. ``replaces`` is the
+    id of the hit that said what held before this one, ``replaced_by`` of the one that says what holds since.
     """
 
     message: StoredMessage
@@ -163,6 +164,8 @@ class Hit:
     raw_score: float | None = None
     evidence: str | None = None
     contribution: str | None = None
+    replaces: int | None = None
+    replaced_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,8 @@ class RecallResult:
 
     ``degraded`` is a sentence for the reader where the order is not the reranker's, else ``None``.
     ``reranker`` names what scored the hits. ``seconds`` holds the time of each stage. ``stages`` maps
-    ``keyword``, ``semantic``, ``fused`` and ``reranked`` to ``(message id, score)`` in order, only where asked.
+    ``keyword``, ``semantic``, ``fused``, ``judged`` (before what changed is put first) and ``reranked`` to ``(message
+    id, score)`` in order, only where asked.
     ``order`` says how the hits are sorted; without a query they are listed by time.
     """
 

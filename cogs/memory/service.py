@@ -172,7 +172,7 @@ class MemoryService:
             with self.repository.write_lock:
                 self.repository.guilds.upsert_channels(channels)
                 for guild_id in {channel.guild_id for channel in channels}:
-                    self._caches.inclusion.changed(guild_id)  # a channel may have moved below one that is left out
+                    self._caches.channels_changed(guild_id)  # a channel may have moved below one that is left out
 
         if channels:
             await asyncio.to_thread(record)
@@ -228,7 +228,7 @@ class MemoryService:
         def record() -> None:
             with self.repository.write_lock:
                 self.repository.guilds.set_included(guild_id, channel_id, included)
-                self._caches.inclusion.changed(guild_id)
+                self._caches.channels_changed(guild_id)
 
         await asyncio.to_thread(record)
         if not included:

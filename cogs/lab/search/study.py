@@ -19,10 +19,12 @@ from cogs.lab.datasets.sources import friendsqa, irc, joined, molweni, qmsum
 from cogs.lab.evaluation.metrics import bootstrap
 from cogs.lab.evaluation.report import as_markdown
 from cogs.lab.search.first_stage import BM25
-from cogs.lab.search.learn_fusion import ADDED, Judged, judged_lists, learn
+from cogs.lab.search.learn_fusion import ADDED, UNDATED, Judged, judged_lists, learn
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.inference.model_specs import LoadOptions
-from cogs.memory.recall.fusion import SIGNALS, Floats, load_weights
+from cogs.memory.recall.fusion import SIGNALS, load_weights
+from cogs.memory.recall.pool import Floats
+from cogs.memory.recall.query import analyse
 from config.settings import PROJECT_DIR
 
 QUESTIONS = 250
@@ -34,9 +36,11 @@ NEIGHBOURS = (
     "cosine_after",
     "coverage_beside",
     "author_beside",
-    "after_question",
+    "cosine_starter",
+    "answers_coverage",
+    "answers_cosine",
 )
-FORM = ("length", "question", "time_asked", "number_asked")
+FORM = ("length", "question", "question_coverage", "time_asked", "number_asked")
 Scores = Callable[[Judged], Floats]
 Figures = dict[str, dict[str, float]]
 
@@ -71,23 +75,27 @@ def asked(conversation: Conversation, embedder: EmbeddingService) -> Iterator[As
     turns = conversation.turns
     pairs = list(zip(turns, [None, *turns], strict=False))
     vectors = {name: embedder.embed_passages([text(*pair) for pair in pairs]) for name, text in EMBEDDED.items()}
-    queries = embedder.embed_passages([question.text for question in conversation.questions])
+    authors = sorted({turn.author for turn in turns})
+    meanings = [analyse(question.text, authors, UNDATED).meaning for question in conversation.questions]
+    queries = np.stack([embedder.embed_query(text) for text in meanings])
+    whole = np.stack([embedder.embed_query(question.text) for question in conversation.questions])
     keyword = {
         "keywords: text": BM25([turn.text for turn in turns]),
         "keywords: author and text": BM25([f"{turn.author}: {turn.text}" for turn in turns]),
     }
     lists = judged_lists(conversation, vectors["embedded: author and text"], queries)
-    for question, vector, row in zip(conversation.questions, queries, lists, strict=True):
+    for question, vector, uncut, row in zip(conversation.questions, queries, whole, lists, strict=True):
         wanted = np.array([turn.id in question.positives for turn in turns])
         kept = np.array([turn.id not in question.ignored for turn in turns])
         total = max(1, int(wanted.sum()))
         orders = {name: found @ vector for name, found in vectors.items()}
+        orders["embedded: author and text, asked with names"] = vectors["embedded: author and text"] @ uncut
         orders |= {name: index.scores(question.text) for name, index in keyword.items()}
-        whole = {}
+        places = {}
         for name, scores in orders.items():
             precision, recall = average_precision(scores[kept].astype(np.float64), wanted[kept], total)
-            whole[name] = (float(precision), float(recall))
-        yield Asked(row, total, whole)
+            places[name] = (float(precision), float(recall))
+        yield Asked(row, total, places)
 
 
 def _column(row: Judged, name: str) -> Floats:

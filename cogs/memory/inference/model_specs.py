@@ -19,7 +19,8 @@ class RerankerSpec:
     """One published reranker, as ``config/rerankers.yaml`` names it.
 
     ``id`` is a hub id or a local folder; ``revision`` is pinned (a commit hash or a tag) where ``id`` is a hub id;
-    ``max_length`` is in tokens of the model's tokenizer; ``options`` holds what only one format knows.
+    ``max_length`` is in tokens of the model's tokenizer; ``options`` holds what only one format knows. ``languages``
+    are the ISO 639-1 codes of those that it reads, where these are few; empty, nothing is refused.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -35,6 +36,7 @@ class RerankerSpec:
     base_revision: str | None = None
     trust_remote_code: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
 
 
 class PassageReader(Protocol):

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cogs.memory.recall.query import asks
+from cogs.memory.recall.asking import asks
 from cogs.memory.records import StoredMessage
 from cogs.memory.text.terms import terms
 

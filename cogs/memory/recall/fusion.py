@@ -11,23 +11,28 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from cogs.memory.recall.asking import asking_share
+from cogs.memory.recall.pool import Floats, Lexical, Pool, Rows, Thread, rarity
 from cogs.memory.recall.query import QueryInfo
-from cogs.memory.storage.bm25 import K1, B
 from config.settings import PROJECT_DIR
 
-Floats = npt.NDArray[np.float64]
 WEIGHTS_FILE = PROJECT_DIR / "data" / "models" / "fusion.json"
 LONGEST = 30
 """Terms beyond this many make a message no more telling."""
+ASKING_CHARACTERS = 300
+"""Whether a message asks is read from so much of it."""
+NEARNESS = (1.0, 0.6, 0.4)
+"""What a question lends to the turns after it, the next one first."""
+NO_THREAD = Thread("")
+NONE = -1
+"""The id of a message that is not there."""
 _TIME = re.compile(
     r"\b(?:yesterday|today|tonight|tomorrow|last|next|ago|week|weekend|month|year|since|(?:mon|tues|wednes|thurs|fri|"
     r"satur|sun)day|january|february|march|april|june|july|august|september|october|november|december|"
@@ -50,42 +55,11 @@ class Fused:
     score: float
 
 
-class FusionMessage(NamedTuple):
-    """What fusion reads of a message; hundreds are made for each question.
-
-    ``body`` are the terms of its words alone, with spaces between them; ``cosine`` is to the query. A message that is
-    only a neighbour needs its body, its cosine, its author and its text.
-    """
-
-    body: str
-    cosine: float
-    author: str = ""
-    text: str = ""
-    created_ms: int | None = None
-
-    @property
-    def length(self) -> int:
-        """How many terms it has."""
-        return self.body.count(" ") + 1 if self.body else 0
-
-    def holds_any(self, terms: Collection[str]) -> bool:
-        """Return whether it holds one of these terms."""
-        return any(term in self.body for term in terms) and not set(terms).isdisjoint(self.body.split())
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Candidates with their neighbours: ``beside`` maps a candidate to the messages before and after it."""
-
-    candidates: Sequence[int]
-    passages: Mapping[int, FusionMessage]
-    beside: Mapping[int, tuple[int | None, int | None]]
-
-
 SIGNALS = (
     "keyword",  # BM25 of the telling terms that are no names, of the best candidate's
     "coverage",  # the share of those terms that it holds, by rarity
     "coverage_beside",  # the same with its neighbours
+    "coverage_title",  # how much more it holds with the title of its thread
     "cosine",
     "author_named",  # the query names who wrote it
     "author_rarity",  # and how much that narrows things down
@@ -97,10 +71,15 @@ SIGNALS = (
     "keyword_after",
     "cosine_before",
     "cosine_after",
+    "cosine_starter",  # of the first message of its thread
     "author_beside",
     "length",
-    "question",
-    "after_question",
+    "question",  # the share of its words that ask
+    "question_coverage",  # a question about the same is the likelier no answer to it
+    "answers_coverage",  # the question that it answers holds the terms
+    "answers_cosine",
+    "title",  # the query holds most words of its thread's title
+    "title_starter",  # and it is the first message there: the more so the less else is asked
     "time_asked",  # the query asks when, and it speaks of time
     "number_asked",
     "in_period",  # it was written in the time that the query speaks of
@@ -149,34 +128,41 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
     """Return the signals of each candidate, shape (candidates, signals)."""
     place = {message_id: row for row, message_id in enumerate(pool.passages)}
     everything = list(pool.passages.values())
-    rows = np.array([place[i] for i in pool.candidates], dtype=np.intp)
+    threads = {channel: len(everything) + n for n, channel in enumerate(pool.threads)}
+    bodies = [*(p.body for p in everything), *(thread.body for thread in pool.threads.values())]
+    nobody = len(bodies)  # the row of a neighbour that is not there: no words, no meaning, no author
+    rows = _rows(place[i] for i in pool.candidates)
     passages = [everything[row] for row in rows.tolist()]
-    nobody = len(everything)  # the row of a neighbour that is not there: no words, no meaning, no author
-    beside = [pool.beside.get(i, (None, None)) for i in pool.candidates]
-    before, after = (
-        np.array([place.get(pair[side] or 0, nobody) for pair in beside], dtype=np.intp)  # no message has the id 0
-        for side in (0, 1)
-    )
-    lexical = _Lexical(info, everything, rows)
-    cosine = np.array([p.cosine for p in everything] + [0.0])
-    by_named = np.array([p.author in info.names for p in everything] + [False], dtype=np.float64)
-    question = np.array([p.text.rstrip().endswith("?") for p in everything] + [False], dtype=np.float64)
+    before = _rows(place.get(pool.previous.get(i, NONE), nobody) for i in pool.candidates)
+    after = _rows(place.get(pool.following.get(i, NONE), nobody) for i in pool.candidates)
+    title = _rows(threads.get(p.channel, nobody) for p in passages)
+    lexical = Lexical(info, bodies, rows)
+    missing = [0.0] * (nobody + 1 - len(everything))
+    cosine = np.array([p.cosine for p in everything] + missing)
+    by_named = np.array([p.author in info.names for p in everything] + missing, dtype=np.float64)
+    asking = np.array([asking_share(p.text[:ASKING_CHARACTERS]) for p in everything] + missing)
+    own = lexical.coverage(np.arange(nobody + 1))
+    answered = _answered(pool, place, asking, own, cosine)
     authors = Counter(p.author for p in passages)
     named = by_named[rows]
     mention = np.array([p.holds_any(info.name_terms) for p in passages], dtype=np.float64)
     since, until = (0, 0) if info.during is None else (round(moment.timestamp() * 1000) for moment in info.during)
     asks_time = _ASKS_TIME.search(info.query) is not None
     asks_number = _ASKS_NUMBER.search(info.query) is not None
+    their_thread = [pool.threads.get(p.channel, NO_THREAD) for p in passages]
+    first = [t.match * (t.starter == i) for t, i in zip(their_thread, pool.candidates, strict=True)]
+    starter = _rows(place.get(NONE if t.starter is None else t.starter, nobody) for t in their_thread)
     columns: dict[str, Sequence[float] | Floats] = {
         "keyword": lexical.keyword[rows],
-        "coverage": lexical.coverage(rows),
+        "coverage": own[rows],
         "coverage_beside": lexical.coverage(rows, before, after),
+        "coverage_title": lexical.coverage(rows, title) - own[rows],
         "cosine": cosine[rows],
         "author_named": named,
-        "author_rarity": named * [_rarity(authors[p.author], len(passages)) for p in passages],
+        "author_rarity": named * [rarity(authors[p.author], len(passages)) for p in passages],
         "other_author": (1 - named) if info.names else np.zeros(len(passages)),
         "mention": mention,
-        "mention_rarity": mention * _rarity(int(mention.sum()), len(passages)),
+        "mention_rarity": mention * rarity(int(mention.sum()), len(passages)),
         "named_first_person": [
             float(p.author in info.names and _FIRST_PERSON.search(p.text) is not None) for p in passages
         ],
@@ -184,10 +170,15 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
         "keyword_after": lexical.keyword[after],
         "cosine_before": cosine[before],
         "cosine_after": cosine[after],
+        "cosine_starter": cosine[starter],
         "author_beside": np.maximum(by_named[before], by_named[after]),
         "length": [math.log1p(min(LONGEST, p.length)) for p in passages],
-        "question": question[rows],
-        "after_question": question[before],
+        "question": asking[rows],
+        "question_coverage": asking[rows] * own[rows],
+        "answers_coverage": answered[:, 0],
+        "answers_cosine": answered[:, 1],
+        "title": [thread.match for thread in their_thread],
+        "title_starter": own[title] * first,
         "time_asked": [float(asks_time and _TIME.search(p.text) is not None) for p in passages],
         "number_asked": [float(asks_number and _NUMBER.search(p.text) is not None) for p in passages],
         "in_period": [float(since <= (p.created_ms or 0) < until) for p in passages],
@@ -195,37 +186,23 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
     return np.stack([np.asarray(columns[name], dtype=np.float64) for name in SIGNALS], axis=1)
 
 
-class _Lexical:
-    """The query's words against the pool: rarity is measured among the candidates, so any database serves.
+def _rows(places: Iterable[int]) -> Rows:
+    return np.fromiter(places, dtype=np.intp)
 
-    Args:
-        passages: candidates and neighbours; a row of zeros follows them, for a neighbour that is not there.
-        candidates: the rows of the candidates.
+
+def _answered(pool: Pool, place: Mapping[int, int], asking: Floats, coverage: Floats, cosine: Floats) -> Floats:
+    """Return how well each candidate's question fits the query, by words and by meaning, shape (candidates, 2).
+
+    A candidate's question is one that it replies to, or one that somebody else asked in the turns before it.
     """
-
-    def __init__(self, info: QueryInfo, passages: Sequence[FusionMessage], candidates: npt.NDArray[np.intp]) -> None:
-        terms = list(dict.fromkeys(info.telling))
-        counts = np.zeros((len(passages) + 1, len(terms)))
-        for column, term in enumerate(terms):
-            for row in [row for row, passage in enumerate(passages) if term in passage.body]:  # perhaps as a part
-                counts[row, column] = passages[row].body.split().count(term)
-        size = len(candidates)
-        self._held = counts > 0
-        frequency = self._held[candidates].sum(axis=0)
-        self._idf = np.log(1 + (size - frequency + 0.5) / (frequency + 0.5))
-        self._total = float(self._idf.sum()) or 1.0
-        lengths = np.array([p.body.count(" ") + 1 for p in passages] + [1], dtype=np.float64)
-        norm = K1 * (1 - B + B * lengths / lengths[candidates].mean())
-        scores = (self._idf * counts * (K1 + 1) / (counts + norm[:, None])).sum(axis=1)
-        self.keyword: Floats = scores / (scores[candidates].max(initial=0.0) or 1.0)
-
-    def coverage(self, *rows: npt.NDArray[np.intp]) -> Floats:
-        """Return the share of the words that the messages in these rows hold together, by rarity."""
-        held = np.logical_or.reduce([self._held[part] for part in rows])
-        share: Floats = held @ self._idf / self._total
-        return share
-
-
-def _rarity(count: int, size: int) -> float:
-    """Return 1 for what one candidate has, 0 for what all have."""
-    return 0.0 if size < 2 or not count else math.log(size / count) / math.log(size)
+    found = np.zeros((len(pool.candidates), 2))
+    for row, message_id in enumerate(pool.candidates):
+        passage = pool.passages[message_id]
+        asked = [(passage.reply_to, 1.0)] if passage.reply_to is not None else []
+        asked += zip(pool.before(message_id, len(NEARNESS)), NEARNESS, strict=False)
+        for question, weight in asked:
+            at = place.get(question)
+            if at is not None and asking[at] and pool.passages[question].author != passage.author:
+                share = weight * asking[at]
+                found[row] = np.maximum(found[row], (share * coverage[at], share * max(0.0, cosine[at])))
+    return found

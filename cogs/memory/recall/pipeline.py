@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,20 +18,27 @@ from cogs.memory.errors import BadRequest
 from cogs.memory.inference.device_worker import DeadlineExceeded, Priority
 from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
+from cogs.memory.recall.asking import asks
 from cogs.memory.recall.blending import blended
+from cogs.memory.recall.changes import LOOKED_AT, newest_first
 from cogs.memory.recall.conversation import conversation_query
+from cogs.memory.recall.evidence import answers_first
 from cogs.memory.recall.latency import Latency
 from cogs.memory.recall.limits import MAX_LIMIT, QUERY_CHARACTERS, checked_query
-from cogs.memory.recall.query import QueryInfo, analyse, asks, repeats
+from cogs.memory.recall.query import QueryInfo, analyse, repeats, says_nothing
 from cogs.memory.recall.search import DEPTH, SHALLOW, Candidates, find_candidates
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.storage.repository import Repository
+from cogs.memory.text.languages import outside_of
 from cogs.memory.text.model_input import body, candidate
 
 log = logging.getLogger(__name__)
 AUTHORS_KNOWN = 500
 MANY = 6
 """More questions at once than this are searched less deep, so that they are answered at all."""
+UNKNOWN_WORD_SCORE = 0.2
+UNKNOWN_WORD_FUSED = 0.02
+"""What a message has to reach where the question is one word that no message holds."""
 EVIDENCE_HITS = 8
 EVIDENCE_SCORE = 0.5
 EVIDENCE_DEADLINES = 4
@@ -66,6 +74,8 @@ class Recall:
         if not 1 <= request.limit <= MAX_LIMIT:
             raise BadRequest(f"The limit must lie between 1 and {MAX_LIMIT}.")
         query = checked_query(request.query)
+        if says_nothing(query):
+            return await self._nothing(request.scope)
         started = time.perf_counter()
         now = request.asked_at or dt.datetime.now(dt.UTC)
         wording = conversation_query(query, request.turns)
@@ -79,6 +89,12 @@ class Recall:
         self.latency.add(result.seconds)
         self.latency.count_degraded(result.degraded)
         return result
+
+    async def _nothing(self, scope: Scope) -> RecallResult:
+        """Return that nothing was found, for a query that asks for nothing."""
+        reach = await asyncio.to_thread(self._caches.reach_of, scope)
+        stages: dict[str, list[tuple[int, float]]] = {"keyword": [], "semantic": [], "fused": [], "reranked": []}
+        return RecallResult((), reach, self._slot.current.profile.name, stages=stages)
 
     def _understood(self, wording: str, scope: Scope, now: dt.datetime) -> QueryInfo:
         return analyse(wording, self._caches.author_names.of(scope.channel_ids, AUTHORS_KNOWN), now)
@@ -101,7 +117,7 @@ class Recall:
         self, loadout: Loadout, request: RecallRequest, info: QueryInfo, started: float
     ) -> RecallResult:
         seconds: dict[str, float] = {}
-        vector, degraded = await self._embed_query(loadout, info.query, seconds)
+        vector, degraded = await self._embed_query(loadout, info.meaning or info.query, seconds)
         drops = loadout.cache.drops
         busy = self._asking > MANY
         if busy:
@@ -114,6 +130,7 @@ class Recall:
             vector,
             request.scope,
             request.filters,
+            self._caches.thread_titles,
             request.exclude_ids,
             rows=max(loadout.profile.candidates, request.limit),
             depth=SHALLOW if busy else DEPTH,
@@ -126,13 +143,24 @@ class Recall:
         head = hits[: loadout.profile.candidates]
         reranker = None
         reranked: list[Hit] | None = None
-        if loadout.reranker is not None and head:
+        judged: list[tuple[int, float]] = []
+        unread = None if loadout.reranker is None else outside_of(info.query, loadout.reranker.spec.languages)
+        if unread is not None:
+            degraded = (
+                f"The reranker of this profile does not read {unread}; these are in the order of the first search."
+            )
+        elif loadout.reranker is not None and head:
             before = time.perf_counter()
             reranked, problem = await self._rerank(loadout, info.query, head, found, request.limit, drops)
             seconds["rerank"] = time.perf_counter() - before
             degraded = problem or degraded
             if reranked is not None:
                 reranker = loadout.reranker.name
+                judged = [(hit.message.id, hit.rerank_score or 0.0) for hit in reranked]
+                near = await asyncio.to_thread(
+                    hit_vectors, self._repository, loadout.embedder.model_key, reranked[:LOOKED_AT]
+                )
+                reranked = newest_first(info, reranked, near)
             if reranked is not None and request.evidence and loadout.reranker.explains:
                 before = time.perf_counter()
                 reranked = await self._with_evidence(loadout, info.query, reranked, request.limit, found)
@@ -141,12 +169,11 @@ class Recall:
             degraded = degraded or self._without_reranker(loadout)
         seconds["recall"] = time.perf_counter() - started
         ordered = [*(hits if reranked is None else [*reranked, *hits[len(head) :]]), *echoes]
-        shown = [
-            hit
-            for hit in (hits if reranked is None else reranked)
-            if hit.rerank_score is None or hit.rerank_score >= loadout.profile.min_score
-        ]
-        if echoes and request.repeated == "last":
+        # A single word that nobody wrote is a slip or no word at all: only what surely fits is shown for it.
+        unknown = len(info.terms) == 1 and not found.keyword
+        least = loadout.profile.min_score
+        shown = [hit for hit in (hits if reranked is None else reranked) if _fits(hit, least, unknown=unknown)]
+        if echoes and not unknown and request.repeated == "last":
             shown = [*shown[: max(request.limit - 1, 1)], echoes[0]]
         if loadout.reranker is not None:
             shown = await asyncio.to_thread(self._as_they_stand, shown, request.scope)
@@ -158,7 +185,7 @@ class Recall:
             reranker=reranker,
             degraded=degraded,
             seconds=seconds,
-            stages=_stages(found, ordered) if request.explain else {},
+            stages=_stages(found, ordered, judged) if request.explain else {},
         )
 
     def _as_they_stand(self, hits: list[Hit], scope: Scope) -> list[Hit]:
@@ -268,7 +295,23 @@ class Recall:
             )
             for c in scored
         ]
-        return sorted(hits, key=lambda hit: -(hit.rerank_score or 0.0)) if weight else hits, None
+        hits = sorted(hits, key=lambda hit: -(hit.rerank_score or 0.0)) if weight else hits
+        return answers_first(query, hits, found.previous), None
+
+
+def hit_vectors(repository: Repository, model_key: str, hits: Sequence[Hit]) -> dict[int, npt.NDArray[np.float32]]:
+    """Return the stored unit vectors of hits by message id, as far as they have one."""
+    found: dict[int, npt.NDArray[np.float32]] = {}
+    for _, message_ids, _, vectors in repository.vectors.read(model_key, [hit.message.id for hit in hits]):
+        found.update(zip(message_ids.tolist(), vectors, strict=True))
+    return found
+
+
+def _fits(hit: Hit, least: float, *, unknown: bool) -> bool:
+    """Tell whether a hit is shown; ``unknown`` where the question is one word that no message holds."""
+    if hit.rerank_score is None:
+        return not unknown or hit.fused_score >= UNKNOWN_WORD_FUSED
+    return hit.rerank_score >= max(least, UNKNOWN_WORD_SCORE if unknown else 0.0)
 
 
 def _is_echo(request: RecallRequest, hit: Hit) -> bool:
@@ -283,9 +326,17 @@ def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
     return {**candidate(hit.message, parent), "prior": hit.fused_score}
 
 
-def _stages(found: Candidates, ordered: list[Hit]) -> dict[str, list[tuple[int, float]]]:
+def _stages(
+    found: Candidates, ordered: list[Hit], judged: list[tuple[int, float]]
+) -> dict[str, list[tuple[int, float]]]:
     fused = [(f.message_id, f.score) for f in found.fused]
     first = [(hit.message.id, hit.fused_score if hit.rerank_score is None else hit.rerank_score) for hit in ordered]
     placed = {message_id for message_id, _ in first}
     rest = [(message_id, score) for message_id, score in fused if message_id not in placed]
-    return {"keyword": found.keyword, "semantic": found.semantic, "fused": fused, "reranked": first + rest}
+    return {
+        "keyword": found.keyword,
+        "semantic": found.semantic,
+        "fused": fused,
+        "judged": judged,
+        "reranked": first + rest,
+    }

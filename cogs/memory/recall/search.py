@@ -6,16 +6,20 @@ Synchronous; the service runs it on a thread. The scope is a parameter of every 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from cogs.memory.recall.fusion import Fused, FusionMessage, Pool, fuse
+from cogs.memory.caches.thread_titles import ThreadTitles
+from cogs.memory.recall.fusion import Fused, fuse
+from cogs.memory.recall.pool import FusionMessage, Pool, Thread, title_match, with_cosines
 from cogs.memory.recall.query import QueryInfo
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.storage.repository import Repository
+from cogs.memory.storage.search_rows import BEFORE, Neighbours
 from cogs.memory.text.terms import keyword_query
 from cogs.memory.vector_store.guild_indexes import GuildIndexes
 
@@ -26,12 +30,17 @@ SHALLOW = 40
 EXPANDED = 25
 """So many of each stage's best bring their neighbours along as candidates: an answer often follows the words asked."""
 
+THREADS_CALLED = 5
+"""So many threads whose title the query holds are looked into, each by its first messages."""
+THREAD_MESSAGES = 30
+
 
 @dataclass
 class Candidates:
     """What the first stage found, best first; ``seconds`` by stage.
 
-    ``messages`` are the rows of the best fused ones, ``parents`` those of the messages that they answer.
+    ``messages`` are the rows of the best fused ones, ``parents`` those of the messages that they answer,
+    ``previous`` the message before each in its channel, as far as is known.
     """
 
     keyword: list[tuple[int, float]]
@@ -39,6 +48,7 @@ class Candidates:
     fused: list[Fused]
     messages: dict[int, StoredMessage]
     parents: dict[int, StoredMessage]
+    previous: Mapping[int, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -49,6 +59,7 @@ def find_candidates(
     vector: npt.NDArray[np.float32] | None,
     scope: Scope,
     filters: Filters,
+    titles: ThreadTitles,
     exclude: frozenset[int] = frozenset(),
     *,
     rows: int,
@@ -72,13 +83,19 @@ def find_candidates(
     started = time.perf_counter()
     keyword = repository.keywords.candidates(keyword_query(info.query), scope, filters, depth)
     after_keyword = time.perf_counter()
-    semantic = _semantic(repository, indexes, vector, scope, filters, depth)
+    allowed = repository.search.allowed_ids(scope, filters)
+    semantic = _semantic(indexes, vector, scope, allowed, depth)
     after_semantic = time.perf_counter()
     ids = {i for i, _ in keyword} | {i for i, _ in semantic}
-    beside = repository.search.beside(ids, scope)
+    threads, in_threads = _matching_threads(repository, info, titles, scope)
+    around = repository.search.neighbours(ids | in_threads, scope)
     first = {i for i, _ in [*keyword[:EXPANDED], *semantic[:EXPANDED]]}
-    ids |= _permitted(repository, {n for i in first for n in beside.get(i, ()) if n is not None} - ids, scope, filters)
-    pool = _pool(repository, indexes, ids - exclude, beside, exclude, vector, scope)
+    beside = {n for i in first if i in around for n in (*around[i].before[:1], *around[i].after[:1])}
+    more = (beside | (in_threads & around.keys())) - ids
+    ids |= more if allowed is None else more & set(allowed.tolist())  # what a person asked for holds for these, too
+    pool = _pool(repository, ids - exclude, around, exclude, threads, scope)
+    cosines = dict(semantic) | _cosines(indexes, vector, scope, pool.passages.keys() - dict(semantic).keys())
+    pool = with_cosines(pool, cosines)
     # An id without a row was deleted a moment ago: it is left out here, and never removed from an index by a search.
     found = set(pool.candidates)
     keyword = [(i, score) for i, score in keyword if i in found]
@@ -92,6 +109,7 @@ def find_candidates(
         fused,
         messages,
         parents,
+        pool.previous,
         {
             "keyword": after_keyword - started,
             "semantic": after_semantic - after_keyword,
@@ -101,16 +119,14 @@ def find_candidates(
 
 
 def _semantic(
-    repository: Repository,
     indexes: GuildIndexes,
     vector: npt.NDArray[np.float32] | None,
     scope: Scope,
-    filters: Filters,
+    allowed: npt.NDArray[np.int64] | None,
     depth: int,
 ) -> list[tuple[int, float]]:
     if vector is None:
         return []
-    allowed = repository.search.allowed_ids(scope, filters)
     found: list[tuple[int, float]] = []
     for guild_id, channel_ids in scope.channels.items():
         if channel_ids:
@@ -118,33 +134,50 @@ def _semantic(
     return best(found, depth)
 
 
-def _permitted(repository: Repository, ids: set[int], scope: Scope, filters: Filters) -> set[int]:
-    """Return those ids that the filters leave; neighbours of a hit must meet what the person asked for, too."""
-    allowed = repository.search.allowed_ids(scope, filters)
-    return ids if allowed is None else ids & set(allowed.tolist())
+def _matching_threads(
+    repository: Repository, info: QueryInfo, titles: ThreadTitles, scope: Scope
+) -> tuple[dict[int, Thread], set[int]]:
+    """Return the threads of the scope by channel, and the first messages of those whose title the query holds."""
+    threads = {
+        channel: Thread(" ".join(terms), match=title_match(info.telling, terms))
+        for guild_id, channel_ids in scope.channels.items()
+        for channel, terms in titles.of(guild_id).items()
+        if channel in channel_ids
+    }
+    called = sorted((c for c, thread in threads.items() if thread.match), key=lambda c: (-threads[c].match, -c))
+    firsts = repository.search.first_of(called[:THREADS_CALLED], scope, THREAD_MESSAGES)
+    threads |= {channel: replace(threads[channel], starter=ids[0]) for channel, ids in firsts.items() if ids}
+    # A thread has the id of the message it was made from, wherever that stands.
+    return threads, {i for ids in firsts.values() for i in ids} | set(called[:THREADS_CALLED])
 
 
 def _pool(
     repository: Repository,
-    indexes: GuildIndexes,
     candidates: set[int],
-    beside: dict[int, tuple[int | None, int | None]],
+    around: dict[int, Neighbours],
     exclude: frozenset[int],
-    vector: npt.NDArray[np.float32] | None,
+    threads: dict[int, Thread],
     scope: Scope,
 ) -> Pool:
-    """Return the candidates that exist and their neighbours as fusion reads them."""
-    beside = beside | repository.search.beside(candidates - beside.keys(), scope)
-    ids = candidates | ({n for i in candidates for n in beside.get(i, ()) if n is not None} - exclude)
-    rows = repository.search.passages(ids, scope)
-    cosines = _cosines(indexes, vector, scope, ids)
-    # A message that still waits for its vector is neither near nor far.
-    usual = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    """Return the candidates that exist, what stands around them and the threads they stand in, without cosines."""
+    previous: dict[int, int] = {}
+    following: dict[int, int] = {}
+    for message_id, (_, _, before, after) in around.items():
+        chain = [*reversed(before), message_id, *after]
+        for earlier, later in pairwise(chain):
+            previous[later], following[earlier] = earlier, later
+    their_threads = {around[i].channel for i in candidates & around.keys()} & threads.keys()
+    chains = Pool([], {}, previous, following)
+    near = {n for i in candidates for n in chains.before(i, BEFORE)}
+    near |= {following[i] for i in candidates & following.keys()}
+    near |= {reply for i in candidates & around.keys() if (reply := around[i].reply_to) is not None}
+    rows = repository.search.passages(candidates | ((near | their_threads) - exclude), scope)
     passages = {
-        i: FusionMessage(body, cosines.get(i, usual), author, content, created_ms)
-        for i, (author, content, body, created_ms) in rows.items()
+        i: FusionMessage(row.body, 0.0, row.author, row.content, row.created_ms, row.reply_to, row.channel)
+        for i, row in rows.items()
     }
-    return Pool([i for i in candidates if i in passages], passages, beside)
+    starters = {c: replace(threads[c], starter=c if c in passages else threads[c].starter) for c in their_threads}
+    return Pool([i for i in candidates if i in passages], passages, previous, following, starters)
 
 
 def _cosines(
@@ -152,11 +185,11 @@ def _cosines(
 ) -> dict[int, float]:
     if vector is None or not ids:
         return {}
-    wanted = np.fromiter(sorted(ids), dtype=np.int64)
+    wanted = np.fromiter(ids, dtype=np.int64)
     found: dict[int, float] = {}
     for guild_id, channel_ids in scope.channels.items():
         if channel_ids:
-            found.update(indexes.store(guild_id).search(vector, channel_ids, len(wanted), wanted))
+            found.update(indexes.store(guild_id).cosines(vector, channel_ids, wanted))
     return found
 
 

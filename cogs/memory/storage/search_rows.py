@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,32 @@ from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database, stored_message
 from cogs.memory.storage.labels import JUDGED
 from cogs.memory.storage.scope import MESSAGE_LABELS, ScopedReader, at_once, behind_the_index
+
+BEFORE, AFTER = 3, 2
+"""So many messages around one are looked up: an answer may stand some turns after its question."""
+
+
+_PLACE = (MESSAGES.c.id, MESSAGES.c.channel_id, MESSAGES.c.reply_to_id)
+
+
+class Neighbours(NamedTuple):
+    """A message's channel, what it replies to, and the ids before and after it in its channel, the nearest first."""
+
+    channel: int
+    reply_to: int | None
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+class PassageRow(NamedTuple):
+    """What fusion reads of a message; ``body`` are the terms of the keyword index with spaces between them."""
+
+    author: str
+    content: str
+    body: str
+    created_ms: int
+    reply_to: int | None
+    channel: int
 
 
 class SearchRows:
@@ -95,23 +122,37 @@ class SearchRows:
         with self._database.reading() as db:
             return list(db.scalars(query.order_by(MESSAGES.c.id).limit(limit)))
 
-    def beside(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[int | None, int | None]]:
-        """Map messages of the scope to the ids right before and after each in its channel."""
+    def neighbours(self, message_ids: Collection[int], scope: Scope) -> dict[int, Neighbours]:
+        """Map messages of the scope to their channels and to the ids before and after each there, the nearest first."""
         if not message_ids:
             return {}
-        build = _neighbours_on_sqlite if self._database.sqlite else _neighbours
-        return {row[0]: (row[1], row[2]) for row in self._scoped.read(build, message_ids, scope)}
+        sqlite = self._database.sqlite
+        rows = self._scoped.read(_neighbours_on_sqlite if sqlite else _neighbours_on_postgresql, message_ids, scope)
+        read = json.loads if sqlite else tuple
+        return {row[0]: Neighbours(row[1], row[2], tuple(read(row[3])), tuple(read(row[4]))) for row in rows}
 
-    def passages(self, message_ids: Collection[int], scope: Scope) -> dict[int, tuple[str, str, str, int]]:
-        """Map messages of the scope to ``(author, content, body, created_ms)``.
-
-        ``body`` are the terms that the keyword index holds, with spaces between them.
-        """
+    def passages(self, message_ids: Collection[int], scope: Scope) -> dict[int, PassageRow]:
+        """Map messages of the scope to what fusion reads of them."""
         if not message_ids:
             return {}
         build = _passages_on_sqlite if self._database.sqlite else _passages_on_postgresql
         rows = self._scoped.read(build, message_ids, scope)
-        return {row[0]: (row[1], row[2], row[3] or "", row[4]) for row in rows}
+        return {row[0]: PassageRow(row[1], row[2], row[3] or "", row[4], row[5], row[6]) for row in rows}
+
+    def first_of(self, channel_ids: Collection[int], scope: Scope, each: int) -> dict[int, list[int]]:
+        """Map channels of the scope to the ids of their first messages, the oldest first, up to ``each`` of them."""
+        query = (
+            sa.select(MESSAGES.c.channel_id, MESSAGES.c.id)
+            .where(self._scoped.in_scope(scope))
+            .order_by(MESSAGES.c.created_ms, MESSAGES.c.id)
+            .limit(each)
+        )
+        found: dict[int, list[int]] = {}
+        with self._database.reading() as db:
+            for channel_id in channel_ids:
+                rows = db.execute(query.where(MESSAGES.c.channel_id == channel_id))
+                found[channel_id] = [row.id for row in rows]
+        return found
 
     def channel_reach(self, channel_ids: Collection[int]) -> dict[int, tuple[int, int]]:
         """Map each channel that holds messages to their number and the time of the first, in milliseconds."""
@@ -170,10 +211,20 @@ def _their_labels(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 
 def _neighbours_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    return at_once(_neighbours(condition))
+    def ids(side: sa.Subquery) -> sa.ScalarSelect[Any]:
+        return sa.select(sa.func.json_group_array(side.c.id, type_=sa.Text)).scalar_subquery()
+
+    before, after = _sides()
+    sides = (ids(before).label("before"), ids(after).label("after"))
+    return at_once(sa.select(*_PLACE, *sides).where(condition))
 
 
-def _neighbours(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def _neighbours_on_postgresql(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    before, after = (sa.func.array(sa.select(side.c.id).scalar_subquery()) for side in _sides())
+    return sa.select(*_PLACE, before.label("before"), after.label("after")).where(condition)
+
+
+def _sides() -> tuple[sa.Subquery, sa.Subquery]:
     other = MESSAGES.alias("other")
     here = other.c.channel_id == MESSAGES.c.channel_id
     ms, number = other.c.created_ms, other.c.id
@@ -182,21 +233,20 @@ def _neighbours(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
         sa.select(number)
         .where(here, ms <= MESSAGES.c.created_ms, sa.or_(ms < MESSAGES.c.created_ms, number < MESSAGES.c.id))
         .order_by(ms.desc(), number.desc())
-        .limit(1)
+        .limit(BEFORE)
     )
     after = (
         sa.select(number)
         .where(here, ms >= MESSAGES.c.created_ms, sa.or_(ms > MESSAGES.c.created_ms, number > MESSAGES.c.id))
         .order_by(ms, number)
-        .limit(1)
+        .limit(AFTER)
     )
-    return sa.select(
-        MESSAGES.c.id, before.scalar_subquery().label("before"), after.scalar_subquery().label("after")
-    ).where(condition)
+    return before.correlate(MESSAGES).subquery("earlier"), after.correlate(MESSAGES).subquery("later")
 
 
 def _passages(body: sa.ColumnElement[Any], index: sa.FromClause, on: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    columns = (MESSAGES.c.id, MESSAGES.c.author_name, MESSAGES.c.content, body, MESSAGES.c.created_ms)
+    of = MESSAGES.c
+    columns = (of.id, of.author_name, of.content, body, of.created_ms, of.reply_to_id, of.channel_id)
     return sa.select(*columns).select_from(MESSAGES.join(index, on, isouter=True))
 
 

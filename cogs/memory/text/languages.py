@@ -8,8 +8,38 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
+NAMES: Final = {
+    "ar": "Arabic",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fi": "Finnish",
+    "fr": "French",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian or another language of the Cyrillic script",
+    "sv": "Swedish",
+    "th": "Thai",
+    "tr": "Turkish",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
+"""Languages by code, as a sentence names them."""
 _SMALL_WORDS: Final = {
     "en": "the a an and or but of to in on at is are was were be been do does did have has had i you he she it we they "
     "my your his her our their what which who when where why how this that there not with for from about can could "
@@ -95,6 +125,24 @@ def language_of(text: str) -> str | None:
         return None
     tied = [code for code, count in counts.items() if count == counts[best]]
     return "en" if "en" in tied and text[:_READ].isascii() else next(code for code in tied[::-1])
+
+
+def outside_of(text: str, languages: Collection[str]) -> str | None:
+    """Return the name of the language that a text is in, where it is surely none of these; else, or of none, ``None``.
+
+    A script settles it. Between languages of the Latin script two small words or letters do, or one beside a letter
+    that English has not: better to let a model try than to keep a question from it that it reads.
+    """
+    code = language_of(text)
+    if not languages or code is None or code in languages:
+        return None
+    if code in _WORDS:
+        words = {word.lower().replace("’", "'") for word in _WORD.findall(text[:_READ])}
+        own = len(words & _WORDS[code]) + sum(letter in _LETTERS.get(code, "") for letter in set(text[:_READ]))
+        theirs = max((len(words & _WORDS.get(known, frozenset())) for known in languages), default=0)
+        if theirs * 2 >= own or (own < 2 and text.isascii()):
+            return None
+    return NAMES.get(code, code)
 
 
 def may_be_english(text: str) -> bool:

@@ -23,6 +23,10 @@ EXCERPT = 280
 _FIELD = 760
 
 
+EARLIER = "earlier: "
+"""What stands before a message that says what held before another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class HitView:
     """One hit as a person reads it. ``number`` counts from 1 over all pages; ``timestamp`` is in Unix seconds."""
@@ -171,7 +175,9 @@ def hit_view(
         width: characters of the excerpt, about.
     """
     message = hit.message
+    said = excerpt(message_text(message), query, hit.evidence, names=names, width=width)
     badges = [
+        "replaces an earlier one" if hit.replaces and not hit.replaced_by else "",
         "edited" if message.edited_at else "",
         one_line(hit.contribution, 100) if hit.contribution else "",
         ", ".join(one_line(label, 30) for label in message.labels[:5]),
@@ -183,7 +189,7 @@ def hit_view(
         when=when_text(message.created_at, now),
         timestamp=int(message.created_at.timestamp()),
         channel=channel_label(message),
-        excerpt=excerpt(message_text(message), query, hit.evidence, names=names, width=width),
+        excerpt=(*([Span(EARLIER)] if hit.replaced_by else []), *said),
         jump_url=message.jump_url,
         score=score_text(hit) if hit.rerank_score is not None or hit.fused_score else "",
         badge=" · ".join(badge for badge in badges if badge) or None,

@@ -46,6 +46,9 @@ class VectorStore(Protocol):
         ``query`` has shape (dim,). ``allowed`` narrows further to those message ids (filters by author or time).
         """
 
+    def cosines(self, query: Vectors, channel_ids: frozenset[int], message_ids: Ids) -> dict[int, float]:
+        """Map those messages that are in the given channels to their cosine, by looking them up without a search."""
+
     def __len__(self) -> int: ...
 
     def stats(self) -> VectorStats:

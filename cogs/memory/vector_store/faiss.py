@@ -150,6 +150,21 @@ class FaissStore:
         best = np.lexsort((-ids, -scores))[:k]
         return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
 
+    def cosines(self, query: Vectors, channel_ids: frozenset[int], message_ids: Ids) -> dict[int, float]:
+        """Map those messages that are in the given channels to their cosine, by looking them up without a search."""
+        if query.shape != (self.dim,):
+            raise ValueError(f"a query of shape {query.shape} came to an index of {self.dim} dimensions")
+        wanted, query = np.unique(message_ids), np.ascontiguousarray(query, dtype=np.float32)
+        found: dict[int, float] = {}
+        with self._lock.read():
+            for channel_id in self._channels.keys() & channel_ids:
+                for segment in self._channels[channel_id]:
+                    rows = segment.rows_of(wanted)
+                    if len(rows):
+                        scores = segment.decode(rows) @ query
+                        found.update(zip(segment.ids[rows].tolist(), scores.tolist(), strict=True))
+        return found
+
     def _parallel(
         self, scan: Callable[[list[Segment]], tuple[Ids, Vectors]], segments: list[Segment]
     ) -> list[tuple[Ids, Vectors]]:

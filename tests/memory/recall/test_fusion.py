@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cogs.memory.recall.blending import blended
-from cogs.memory.recall.fusion import SIGNALS, FusionMessage, FusionWeights, Pool, fuse, load_weights, signals
+from cogs.memory.recall.fusion import SIGNALS, FusionWeights, fuse, load_weights, signals
+from cogs.memory.recall.pool import FusionMessage, Pool
 from cogs.memory.recall.query import analyse
 from cogs.memory.storage.connection import to_ms
 from cogs.memory.text.terms import terms
@@ -25,8 +26,8 @@ def pool(*rows: tuple[str, str, float], days_ago: int = 1) -> Pool:
         for i, (author, text, cosine) in enumerate(rows, 1)
     }
     last = len(rows)
-    beside = {i: (i - 1 if i > 1 else None, i + 1 if i < last else None) for i in passages}
-    return Pool(list(passages), passages, beside)
+    previous, following = {i: i - 1 for i in range(2, last + 1)}, {i: i + 1 for i in range(1, last)}
+    return Pool(list(passages), passages, previous, following)
 
 
 def order(query: str, found: Pool) -> list[int]:
@@ -65,8 +66,8 @@ def test_a_rare_word_outweighs_common_ones() -> None:
 def test_the_time_of_the_question_lifts_what_was_written_then() -> None:
     rows = ("Ina", "we baked bread together", 0.5)
     recent, old = pool(rows), pool(rows, days_ago=400)
-    found = Pool([1, 2], {1: old.passages[1], 2: recent.passages[1]}, {})
-    other = Pool([1, 2], {1: recent.passages[1], 2: old.passages[1]}, {})
+    found = Pool([1, 2], {1: old.passages[1], 2: recent.passages[1]}, {}, {})
+    other = Pool([1, 2], {1: recent.passages[1], 2: old.passages[1]}, {}, {})
     assert order("what did we bake last week", found)[0] == 2 or order("what did we bake this month", found)[0] == 2
     assert order("what did we bake this month", other)[0] == 1
 
@@ -77,12 +78,12 @@ def test_each_half_alone_still_orders() -> None:
     assert order("red bicycle", words_only)[0] == 1
     assert order("bicycle", meaning_only)[0] == 2
     assert order("?", pool(("a", "", 0.0))) == [1]
-    assert order("anything", Pool([], {}, {})) == []
+    assert order("anything", Pool([], {}, {}, {})) == []
 
 
 def test_scores_are_probabilities_and_of_equal_ones_the_newer_comes_first() -> None:
     found = pool(("a", "same words here", 0.4), ("a", "same words here", 0.4))
-    scored = fuse(analyse("same words", ["a"], NOW), Pool(found.candidates, found.passages, {}))
+    scored = fuse(analyse("same words", ["a"], NOW), Pool(found.candidates, found.passages, {}, {}))
     assert [f.message_id for f in scored] == [2, 1]
     assert all(0 <= f.score <= 1 for f in scored)
     strong = fuse(analyse("same words", ["a"], NOW), found, FusionWeights({"cosine": 1e6}))
@@ -92,7 +93,7 @@ def test_scores_are_probabilities_and_of_equal_ones_the_newer_comes_first() -> N
 def test_a_neighbour_that_is_gone_changes_nothing() -> None:
     found = pool(("a", "the red bicycle", 0.4))
     info = analyse("bicycle", ["a"], NOW)
-    with_ghost = Pool(found.candidates, found.passages, {1: (77, 78)})
+    with_ghost = Pool(found.candidates, found.passages, {1: 77}, {1: 78})
     assert (signals(info, with_ghost) == signals(info, found)).all()
 
 
