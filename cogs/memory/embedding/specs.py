@@ -65,7 +65,7 @@ MINILM = EmbedderSpec(
     license="Apache-2.0",
 )
 
-MNEME_SHA256 = "6b36c1716060a8c5192d236bb3402483b9c63bd55c9ea4dacd5c10c1526e15dc"
+MNEME_SHA256 = "b52086287e381a486934679ebca40a63fad34cd297dd24c7450c03b9f5a0a96e"
 MNEME = EmbedderSpec(
     name="mneme-embedder",
     id=str(PROJECT_DIR / "data" / "models" / "mneme-embedder"),
