@@ -143,7 +143,7 @@ async def catch_up(service: MemoryService, asker: Asker, command: CatchUpCommand
         BadRequest: the time cannot be read, lies ahead or too far back, or the channel is none that they may read.
         StorageError: the database cannot be read.
     """
-    scope = asker.scope
+    scope, after_id = asker.scope, 0
     if command.channel is not None:
         visible = await visible_channels(service, scope)
         scope = scope.narrowed(resolve_channel(command.channel, visible))
@@ -154,10 +154,10 @@ async def catch_up(service: MemoryService, asker: Asker, command: CatchUpCommand
         if asker.now - since > LONGEST:
             raise BadRequest(f"Catching up reaches back {LONGEST.days} days at most; /recall finds what is older.")
     else:
-        active = await service.browsing.last_active(asker.user_id, asker.scope)
-        usual = asker.now - USUAL
-        since = usual if active is None else max(min(active, asker.now), asker.now - LONGEST)
-    messages, cut = await service.browsing.span(scope, since, asker.now, MESSAGES)
+        said = await service.browsing.last_said(asker.user_id, asker.scope)
+        since = asker.now - USUAL if said is None else max(min(said[1], asker.now), asker.now - LONGEST)
+        after_id = 0 if said is None else said[0]
+    messages, cut = await service.browsing.span(scope, since, asker.now, MESSAGES, after_id)
     channels = [info for guild_id in scope.channels for info in await service.channels(guild_id)]
     threads = [info.id for info in channels if info.kind == "thread"]
     found = await asyncio.to_thread(digests, messages, asker.user_id, threads)

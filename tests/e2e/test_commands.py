@@ -32,7 +32,7 @@ async def test_the_bot_asks_for_no_more_than_it_needs() -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_is_registered_fits_the_limits_of_discord(harbour: Harbour) -> None:
     commands = harbour.server.rest.commands
-    assert {command["name"] for command in commands} == {"recall", "memory", "privacy", "Find similar"}
+    assert {command["name"] for command in commands} == {"recall", "catchup", "memory", "privacy", "Find similar"}
     for name, payload in all_commands([c for c in commands if c.get("type", 1) == 1]):
         assert NAME.fullmatch(payload["name"]), name
         assert payload["name"] == payload["name"].lower()

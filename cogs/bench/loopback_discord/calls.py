@@ -77,6 +77,16 @@ class Call:
         await self.until(lambda call: call.text or call.files, seconds)
         return self.text
 
+    def menu(self, placeholder: str) -> Payload:
+        """Return a select menu under the answer."""
+        for message in reversed(self.shown):
+            for row in message.get("components") or []:
+                for item in row.get("components", []):
+                    if str(item.get("placeholder", "")).startswith(placeholder):
+                        found: Payload = item
+                        return found
+        raise LookupError(f"there is no menu {placeholder!r} under {self.text!r}")
+
     def button(self, label: str) -> Payload:
         """Return a button under the answer."""
         for message in reversed(self.shown):

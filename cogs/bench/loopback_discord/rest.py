@@ -97,6 +97,7 @@ class Rest:
         for method, path, handler in (
             ("GET", "/gateway/bot", self.gateway_bot),
             ("GET", "/users/@me", self.me),
+            ("POST", "/users/@me/channels", self.open_direct),
             ("GET", "/oauth2/applications/@me", self.about),
             ("GET", "/applications/@me", self.about),
             ("PUT", "/applications/{app}/commands", self.register),
@@ -128,6 +129,11 @@ class Rest:
     async def me(self, _: web.Request) -> web.Response:
         """Return the bot's user."""
         return as_json(self.world.bot.payload())
+
+    async def open_direct(self, request: web.Request) -> web.Response:
+        """Return the channel of direct messages with somebody; who allows none refuses the message, not this."""
+        person = self.world.people[int((await request.json())["recipient_id"])]
+        return as_json(self.world.direct(person).payload() | {"recipients": [person.payload()]})
 
     async def about(self, _: web.Request) -> web.Response:
         """Return the application."""

@@ -153,6 +153,16 @@ class DiscordServer:
         payload = base(who, call.channel, self.world.bot.id, 3, data) | {"message": call.shown[-1]}
         return await self._send(Call(who, call.channel, payload, parent=call))
 
+    async def choose(self, call: Call, placeholder: str, place: int = 0, person: Person | None = None) -> Call:
+        """Choose an entry of a select menu under an answer, by its place."""
+        menu = call.menu(placeholder)
+        who = person or call.person
+        values = [menu["options"][place]["value"]]
+        data = {"custom_id": menu["custom_id"], "component_type": 3, "values": values}
+        payload = base(who, call.channel, self.world.bot.id, 3, data) | {"message": call.shown[-1]}
+        # What a menu brings is a message of its own, and belongs to no earlier answer.
+        return await self._send(Call(who, call.channel, payload))
+
     # -- waiting and faults --------------------------------------------------------------------------------
 
     def fail(self, method: str, path: str, status: int, times: int = 1, retry_after: float = 0.3) -> Fault:

@@ -51,16 +51,25 @@ class Browsing:
         return RecallResult(hits, Reach(0, 0, None), profile, order="oldest" if order == "oldest" else "newest")
 
     async def span(
-        self, scope: Scope, after: dt.datetime, before: dt.datetime, most: int
+        self, scope: Scope, after: dt.datetime, before: dt.datetime, most: int, after_id: int = 0
     ) -> tuple[list[StoredMessage], bool]:
-        """Return what was said in a span of time, in order, and whether there was more than ``most`` before it."""
-        found = await asyncio.to_thread(self._repository.search.span, scope, to_ms(after), to_ms(before), most + 1)
+        """Return what was said in a span of time, in order, and whether there was more than ``most`` before it.
+
+        Args:
+            scope: what the reader may read.
+            after: the first moment.
+            before: the last moment.
+            most: how many messages at most, the newest.
+            after_id: only messages after this one.
+        """
+        span = self._repository.search.span
+        found = await asyncio.to_thread(span, scope, to_ms(after), to_ms(before), most + 1, after_id)
         return found[-most:], len(found) > most
 
-    async def last_active(self, author_id: int, scope: Scope) -> dt.datetime | None:
-        """Return when somebody last wrote in a scope."""
-        found = await asyncio.to_thread(self._repository.search.last_active, author_id, scope)
-        return None if found is None else from_ms(found)
+    async def last_said(self, author_id: int, scope: Scope) -> tuple[int, dt.datetime] | None:
+        """Return the id and the time of what somebody wrote last in a scope."""
+        found = await asyncio.to_thread(self._repository.search.last_said, author_id, scope)
+        return None if found is None else (found[0], from_ms(found[1]))
 
     async def around(self, message_id: int, scope: Scope, before: int, after: int) -> Conversation:
         """Return a message with the turns around it in its channel.

@@ -79,12 +79,21 @@ class SearchRows:
         with self._database.reading() as db:
             return list(db.scalars(query.order_by(order).limit(limit)))
 
-    def span(self, scope: Scope, after_ms: int, before_ms: int, limit: int) -> list[StoredMessage]:
-        """Return the newest messages of the scope between two times, the oldest of them first; without labels."""
+    def span(self, scope: Scope, after_ms: int, before_ms: int, limit: int, after_id: int = 0) -> list[StoredMessage]:
+        """Return the newest messages of the scope between two times, the oldest of them first; without labels.
+
+        Args:
+            scope: what the reader may read.
+            after_ms: the first moment, in milliseconds.
+            before_ms: the last moment.
+            limit: how many at most.
+            after_id: only messages after this one, where two have the same time.
+        """
         query = (
             sa.select(MESSAGES, CHANNELS.c.name.label("channel_name"))
             .join(CHANNELS, CHANNELS.c.id == MESSAGES.c.channel_id, isouter=True)
-            .where(self._scoped.in_scope(scope), MESSAGES.c.created_ms > after_ms, MESSAGES.c.created_ms <= before_ms)
+            .where(self._scoped.in_scope(scope), MESSAGES.c.created_ms >= after_ms, MESSAGES.c.created_ms <= before_ms)
+            .where(MESSAGES.c.id > after_id)
             .order_by(MESSAGES.c.id.desc())
             .limit(limit)
         )
@@ -92,14 +101,17 @@ class SearchRows:
             rows = db.execute(query).mappings().fetchall()
         return [stored_message(row, row["channel_name"] or "") for row in reversed(rows)]
 
-    def last_active(self, author_id: int, scope: Scope) -> int | None:
-        """Return when somebody last wrote in a scope, in milliseconds."""
-        query = sa.select(sa.func.max(MESSAGES.c.created_ms)).where(
-            MESSAGES.c.author_id == author_id, self._scoped.in_scope(scope)
+    def last_said(self, author_id: int, scope: Scope) -> tuple[int, int] | None:
+        """Return the id and the time in milliseconds of what somebody wrote last in a scope."""
+        query = (
+            sa.select(MESSAGES.c.id, MESSAGES.c.created_ms)
+            .where(MESSAGES.c.author_id == author_id, self._scoped.in_scope(scope))
+            .order_by(MESSAGES.c.id.desc())
+            .limit(1)
         )
         with self._database.reading() as db:
-            found: int | None = db.scalar(query)
-            return found
+            row = db.execute(query).first()
+        return None if row is None else (row[0], row[1])
 
     def around(self, message_id: int, scope: Scope, before: int, after: int) -> list[int]:
         """Return the ids of a message of the scope and of those right before and after it in its channel, in order.
