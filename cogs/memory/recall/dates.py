@@ -1,6 +1,9 @@
-"""Dates as people write them: "last tuesday", "2026-03-01", "3 days ago", "last spring". Pure, given the present.
+"""Dates as people write them: "last tuesday", "2026-03-01", "2pm", "上周二". Pure, given the present.
 
-Everything is understood as a period, half open: "march" is all of March. A point in time is an empty period.
+A phrase is read whole: by the English grammar of :mod:`periods`, by that grammar after its words were found in one of
+the languages of :mod:`date_words`, or by dateparser, for dates with a month's name in any other language. What could
+mean two things is refused. Everything is understood as a period, half open: "march" is all of March. A point in time is
+an empty period; a time of day is the last such time.
 Seasons are the northern hemisphere's, by whole months: spring is March to May.
 """
 
@@ -11,19 +14,33 @@ import re
 from itertools import pairwise
 
 from cogs.memory.errors import BadRequest
-from cogs.memory.recall.periods import HINTS, WHOLE, Period, day_at, months_from
+from cogs.memory.recall.date_words import in_english
+from cogs.memory.recall.periods import DAYS, HINTS, MONTHS, NUMBERS, WHOLE, Period, day_at, months_from
 from cogs.memory.text.bounds import EARLIEST, LATEST
 from cogs.memory.text.sanitize import one_line
 
 _LONGEST = 60
+_STAMP = re.compile(r"<t:(\d{1,12})(?::([a-z]))?>")
+_BEFORE_DATES = re.compile(r"^(?:(?:since|from|on|in|at|around|the)\s+)+")
+_ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[t ]\d{2}:")
+_CLOCK = (
+    r"(?:(?P<named>noon|midnight)|(?<= at )(?P<bare>[01]?\d|2[0-3])|(?P<hour>[01]?\d|2[0-3])"
+    r"(?::(?P<minute>[0-5]\d)(?::[0-5]\d)?\s*(?P<half>[ap]\.?m\.?)?|\s*(?P<half_alone>[ap]\.?m\.?)))"
+)
+_TIME = re.compile(rf"(?:(?P<day>.+?),?\s+(?:at\s+)?)?{_CLOCK}")
+_TIME_FIRST = re.compile(rf"{_CLOCK}\s+(?:on\s+)?(?P<day>.+)")
+_GRAMMAR = frozenset({"ago", "last", "this", "next", "past", "one", "second", "the"})
+_ENGLISH = frozenset(
+    re.findall(r"[a-z]+", " ".join([*MONTHS, *DAYS, *NUMBERS, "minutes hours days weeks months years of"]))
+)
 _LANGUAGES = "en de fr es it pt nl pl cs sv da fi tr el ru uk he ar fa hi zh ja ko vi id"
 
 
 def parse_when(text: str, now: dt.datetime, end_of: bool = False, tz: dt.tzinfo = dt.UTC) -> dt.datetime:
     """Read a date as a person writes it.
 
-    Other languages than English are read by dateparser, whose first call loads its tables (a second or so): call
-    this in a thread where an event loop runs.
+    What no grammar here reads goes to dateparser, whose first call loads its tables (a second or so): call this in a
+    thread where an event loop runs.
 
     Args:
         text: The words.
@@ -41,9 +58,8 @@ def parse_when(text: str, now: dt.datetime, end_of: bool = False, tz: dt.tzinfo 
     try:
         if len(words) > _LONGEST:
             raise ValueError("no date is that long")
-        period = _read(words, now.astimezone(tz))
-        if period is None:
-            period = _guess(words, now.astimezone(tz))
+        here = now.astimezone(tz)
+        period = _stamp(words, here) or _english(words, here) or _other_language(words, here) or _guess(words, here)
         if period is not None:
             moment = (period.end if end_of else period.start).astimezone(dt.UTC)
             return min(max(moment, EARLIEST), LATEST)  # before all messages or after them; nothing lies beyond
@@ -67,14 +83,16 @@ def time_hints(query: str, now: dt.datetime, tz: dt.tzinfo = dt.UTC) -> tuple[dt
             if any(start < match.end() and match.start() < end for start, end, _ in found):
                 continue  # A longer pattern has read these words already.
             try:
-                found.append((match.start(), match.end(), reading(match, here)))
+                period = reading(match, here)
             except (OverflowError, ValueError):
                 continue  # "in 1999 days ago": words that only look like a date.
+            if period is not None:
+                found.append((match.start(), match.end(), period))
     if not found:
         return None
     found.sort(key=lambda item: item[0])
-    period = _joined(words, found, here)
-    start, end = max(period.start, EARLIEST), period.end
+    joined = _joined(words, found, here)
+    start, end = max(joined.start, EARLIEST), joined.end
     return (start.astimezone(dt.UTC), end.astimezone(dt.UTC)) if start < end else None
 
 
@@ -93,6 +111,59 @@ def _joined(words: str, found: list[tuple[int, int, Period]], now: dt.datetime) 
     return Period(EARLIEST, period.start if before[1] == "before" else period.end)
 
 
+def _stamp(words: str, now: dt.datetime) -> Period | None:
+    """Read Discord's own form of a time, ``<t:1775290000:F>``; with ``d`` or ``D`` it shows a day."""
+    match = _STAMP.fullmatch(words)
+    if match is None:
+        return None
+    moment = dt.datetime.fromtimestamp(int(match[1]), now.tzinfo)
+    return day_at(moment, 0) if match[2] == "d" else Period(moment, moment)
+
+
+def _english(words: str, now: dt.datetime) -> Period | None:
+    words = _BEFORE_DATES.sub("", words)
+    if words == "now":
+        return Period(now, now)
+    if _ISO_TIME.match(words):
+        moment = dt.datetime.fromisoformat(words.upper())
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+        return Period(moment, moment)
+    period = _read(words, now)
+    if period is None and (match := _TIME.fullmatch(words) or _TIME_FIRST.fullmatch(words)):
+        period = _at_time(match, now)
+    return period
+
+
+def _at_time(match: re.Match[str], now: dt.datetime) -> Period | None:
+    """Read a time of day: of the day that is named, or the last such time."""
+    hour, minute, half = (
+        int(match["hour"] or match["bare"] or 0),
+        int(match["minute"] or 0),
+        (match["half"] or match["half_alone"] or "")[:1],
+    )
+    if match["named"]:
+        hour = 12 if match["named"] == "noon" else 0
+    elif half:
+        if not 1 <= hour <= 12:
+            raise ValueError("no such time")
+        hour = hour % 12 + (12 if half == "p" else 0)
+    day = day_at(now, 0) if match["day"] is None else _read(_BEFORE_DATES.sub("", match["day"]), now)
+    if day is None or day.end - day.start > dt.timedelta(days=1) or day.end == day.start:
+        return None
+    moment = day.start.replace(hour=hour, minute=minute)
+    if match["day"] is None and moment > now:
+        moment = day_at(now, -1).start.replace(hour=hour, minute=minute)
+    return Period(moment, moment)
+
+
+def _other_language(words: str, now: dt.datetime) -> Period | None:
+    """Read a phrase in the languages that know all of its words; where they differ it is refused."""
+    found = {period for told in in_english(words) if (period := _english(told, now)) is not None}
+    if len(found) > 1:
+        raise ValueError("the languages differ")
+    return next(iter(found), None)
+
+
 def _read(words: str, now: dt.datetime) -> Period | None:
     for pattern, reading in WHOLE:
         match = pattern.fullmatch(words)
@@ -103,18 +174,18 @@ def _read(words: str, now: dt.datetime) -> Period | None:
 
 def _guess(words: str, now: dt.datetime) -> Period | None:
     """Ask dateparser, which reads many languages, and refuse where it would guess at what means nothing."""
-    letters = sum(character.isalpha() for character in words)
-    digits = sum(character.isdigit() for character in words)
-    if letters < 3 and digits < 3 and words.isascii():
-        return None  # It takes "x", "a" and "7" for months.
-    if words == "now":
-        return Period(now, now)
     either = re.fullmatch(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{2,4})", words)
-    if either and either[1] != either[2] and int(either[1]) <= 12 and int(either[2]) <= 12:
+    if either:
         raise BadRequest(
             f"{words} could be two dates; write it like {_ordered(either)}, with the year first, then the month."
         )
-    from dateparser.date import DateDataParser  # its tables take a while, and most dates are read without it
+    said = set(re.findall(r"[^\W\d_]+", words))
+    digits = any(character.isdigit() for character in words)
+    if not said or said & _GRAMMAR or sum(map(len, said)) < 2 or (words.isascii() and sum(map(len, said)) < 3):
+        return None  # It takes "x", "a" and "7" for months, and "3 ago" for August.
+    if not digits and (said <= _ENGLISH or any(True for _ in in_english(words))):
+        return None  # Words of dates that make no date.
+    from dateparser.date import DateDataParser  # loads tables for a second
 
     parser = DateDataParser(
         languages=_LANGUAGES.split(),
@@ -130,6 +201,8 @@ def _guess(words: str, now: dt.datetime) -> Period | None:
     if data.date_obj is None:
         return None
     moment = data.date_obj if data.date_obj.tzinfo else data.date_obj.replace(tzinfo=now.tzinfo)
+    if not digits and (" " in words or abs(moment - now) > dt.timedelta(days=3)):
+        return None  # It takes "last week" of many languages for a day, and "this morning" for tomorrow.
     if data.period == "time":
         return Period(moment, moment)
     if data.period == "month":
@@ -140,5 +213,7 @@ def _guess(words: str, now: dt.datetime) -> Period | None:
 
 
 def _ordered(either: re.Match[str]) -> str:
-    year = either[3] if len(either[3]) == 4 else f"20{either[3]:0>2}"
-    return f"{year}-{int(either[1]):02}-{int(either[2]):02}"
+    """Return the same date as one of the two that it could be, or an example where it could be more."""
+    if len(either[3]) != 4:
+        return "2026-03-01"
+    return f"{either[3]}-{int(either[1]):02}-{int(either[2]):02}"
