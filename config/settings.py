@@ -25,6 +25,7 @@ class Settings(BaseSettings):
 
     discord_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DISCORD_TOKEN"))
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL"))
+    secret: SecretStr | None = None
     data_dir: Path = PROJECT_DIR / "data" / "runtime"
     models_dir: Path | None = None
     profile: str | None = None
@@ -46,7 +47,9 @@ class Settings(BaseSettings):
     profiles_file: Path = CONFIG_DIR / "profiles.yaml"
     rerankers_file: Path = CONFIG_DIR / "rerankers.yaml"
 
-    @field_validator("discord_token", "database_url", "llm_api_key", "reranker_api_key", "metrics_token", mode="before")
+    @field_validator(
+        "discord_token", "database_url", "llm_api_key", "reranker_api_key", "metrics_token", "secret", mode="before"
+    )
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

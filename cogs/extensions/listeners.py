@@ -158,13 +158,14 @@ class Listeners(commands.Cog):
     @commands.Cog.listener()
     async def on_guild_update(self, _: discord.Guild, guild: discord.Guild) -> None:
         """Record a server's new name."""
-        await self.bot.service.upsert_guild(guild.id, guild.name)
+        await self.bot.service.upsert_guild(guild.id, guild.name, guild.me.id)
 
     @commands.Cog.listener()
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Let a server's grace period begin."""
         self.catch_up.interrupted([guild.id])
-        await self.bot.service.guild_left(guild.id)
+        if self.bot.user is not None:
+            await self.bot.service.guild_left(guild.id, self.bot.user.id)
 
     # -- coming back ---------------------------------------------------------------------------------------
 
@@ -193,11 +194,12 @@ class Listeners(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Let the grace period begin for servers that the bot was removed from while it was away."""
-        if len(self.bot.shards) == self.bot.shard_count:
+        if len(self.bot.shards) == self.bot.shard_count and self.bot.user is not None:
             here = {guild.id for guild in self.bot.guilds}
-            for guild_id in await self.bot.service.guild_ids():
+            # Only of those that this bot was in: an imported server, or another bot's, was not left.
+            for guild_id in await self.bot.service.guilds_of(self.bot.user.id):
                 if guild_id not in here:
-                    await self.bot.service.guild_left(guild_id)
+                    await self.bot.service.guild_left(guild_id, self.bot.user.id)
 
     def _begin(self, guild: discord.Guild) -> None:
         """Start to catch up with a guild in the background; where that is under way, do it again afterwards."""

@@ -97,7 +97,7 @@ class CatchUp:
 
     async def guild(self, guild: discord.Guild) -> None:
         """Bring a guild level with Discord: records, new messages, then deletions and edits of recent ones."""
-        await self._service.upsert_guild(guild.id, guild.name)
+        await self._service.upsert_guild(guild.id, guild.name, guild.me.id)
         await self._intake.note_channels(channel_infos(guild))
         seen = await self._service.last_seen(guild.id)
         channels = readable_channels(guild)

@@ -123,10 +123,10 @@ class Forgetting:
 
         return await asyncio.to_thread(work)
 
-    async def guild_left(self, guild_id: int) -> None:
-        """Note that the bot left a server; it is forgotten when the grace period has passed."""
-        await asyncio.to_thread(self._repository.guilds.mark_left, guild_id, now_ms())
-        if self._grace_days == 0:
+    async def guild_left(self, guild_id: int, application_id: int) -> None:
+        """Note that a bot left a server; it is forgotten when the grace period has passed, if it was that bot's."""
+        owned = await asyncio.to_thread(self._repository.guilds.mark_left, guild_id, application_id, now_ms())
+        if owned and self._grace_days == 0:
             await self.forget_guild(guild_id)
 
     async def set_retention(self, guild_id: int, days: int | None) -> int:
@@ -173,6 +173,9 @@ class Forgetting:
         """Erase everything a person wrote, here or everywhere, and their id from what others wrote."""
 
         def work() -> int:
+            # The mark comes first: what a backfill or an import brings between the two steps is dropped.
+            place = EVERYWHERE if guild_id is None else guild_id
+            self._repository.people.mark_forgotten(user_id, place, now_ms())
             guilds = self._repository.people.author_guilds(user_id) if guild_id is None else [guild_id]
             count = sum(
                 self._forget(guild, self._repository.messages.ids_where(guild, author_id=user_id)) for guild in guilds

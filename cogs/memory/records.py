@@ -44,6 +44,12 @@ class IncomingMessage:
     kind: MessageKind = "default"
     attachments: tuple[Attachment, ...] = ()
     embed_text: str = ""
+    webhook: bool = False
+    """Whether a webhook wrote it; ``author_id`` is then its number and no person's."""
+    proxied_for: int | None = None
+    """The person for whom a webhook wrote it, where a proxy (PluralKit) said so."""
+    forwarded_from: int | None = None
+    """The message that it forwards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import datetime as dt
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cogs.memory.caches.memory_caches import MemoryCaches
 from cogs.memory.housekeeping import Housekeeping
@@ -35,10 +36,8 @@ from cogs.memory.records import (
 from cogs.memory.rerankers.registry import load_specs
 from cogs.memory.running import Running
 from cogs.memory.storage.connection import from_ms
-from cogs.memory.storage.database import create_engine, migrate
 from cogs.memory.storage.folder_lock import FolderLock
 from cogs.memory.storage.labels import LabelInfo
-from cogs.memory.storage.people import PersonHasher
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.verify import Verification, verify_stores
 from cogs.memory.text.bounds import NAME_CHARACTERS, bounded_channel, cleaned
@@ -78,19 +77,20 @@ class MemoryService:
     async def open(cls, settings: Settings, *, exclusive: bool = True) -> MemoryService:
         """Open the database under ``MNEME_DATA_DIR`` and migrate it; load nothing yet.
 
-        ``exclusive`` owns the folder: a second process is refused instead of let in.
+        ``exclusive`` owns the folder and the database: a second process is refused instead of let in.
 
         Raises:
-            StorageError: the folder is in use, or the database cannot be opened.
+            StorageError: the folder or the database is in use, or the database cannot be opened.
             ProfileError: the profiles cannot be read.
         """
         lock = FolderLock(settings.data_dir) if exclusive else None
         if lock is not None:
             lock.acquire()
         try:
-            engine = create_engine(settings.sqlalchemy_url)
-            await asyncio.to_thread(migrate, engine)
-            repository = Repository(engine, PersonHasher.from_file(settings.data_dir / "person.key"))
+            url, folder = settings.sqlalchemy_url, settings.data_dir
+            secret = None if settings.secret is None else settings.secret.get_secret_value()
+            opened = partial(Repository.open, url, folder, secret=secret, exclusive=exclusive)
+            repository = await asyncio.to_thread(opened)
             return cls(settings, repository, lock)
         except BaseException:
             if lock is not None:
@@ -159,9 +159,9 @@ class MemoryService:
 
     # -- remembering ---------------------------------------------------------------------------------------
 
-    async def upsert_guild(self, guild_id: int, name: str) -> None:
-        """Record a server, or that it is back."""
-        await asyncio.to_thread(self.repository.guilds.upsert, guild_id, cleaned(name, NAME_CHARACTERS))
+    async def upsert_guild(self, guild_id: int, name: str, application_id: int | None = None) -> None:
+        """Record a server; ``application_id`` says which bot is in it now, and none that it was imported."""
+        await asyncio.to_thread(self.repository.guilds.upsert, guild_id, cleaned(name, NAME_CHARACTERS), application_id)
 
     async def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
         """Record channels and threads."""
@@ -311,9 +311,13 @@ class MemoryService:
         """Delete a server with everything in it."""
         return await self._parts.forgetting.forget_guild(guild_id)
 
-    async def guild_left(self, guild_id: int) -> None:
-        """Note that the bot left a server; it is forgotten when the grace period has passed."""
-        await self._parts.forgetting.guild_left(guild_id)
+    async def guilds_of(self, application_id: int) -> list[int]:
+        """Return the servers that a bot saw last; not those that were only imported, nor another bot's."""
+        return await asyncio.to_thread(self.repository.guilds.ids_of, application_id)
+
+    async def guild_left(self, guild_id: int, application_id: int) -> None:
+        """Note that a bot left a server; it is forgotten when the grace period has passed, if it was that bot's."""
+        await self._parts.forgetting.guild_left(guild_id, application_id)
 
     async def set_retention(self, guild_id: int, days: int | None) -> int:
         """Keep messages of a server for ``days`` only, or for good; returns how many went at once."""

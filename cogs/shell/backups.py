@@ -38,7 +38,8 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
     lock = FolderLock(settings.data_dir)
     lock.acquire()
     try:
-        report = put_back(file, settings.data_dir)
+        secret = None if settings.secret is None else settings.secret.get_secret_value()
+        report = put_back(file, settings.data_dir, secret)
     finally:
         lock.release()
     print(f"{report.messages:,} messages are restored from {file}.")

@@ -18,7 +18,6 @@ from cogs.memory.inference.model_specs import RerankerUnavailable
 from cogs.memory.models.loadout import MODEL_ERRORS
 from cogs.memory.rerankers.registry import load_specs
 from cogs.memory.storage.database import create_engine, migrate, sqlite_module
-from cogs.memory.storage.people import PersonHasher
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.verify import Verification, count_messages, repair_stores, verify_stores
 from config.settings import Settings
@@ -146,13 +145,12 @@ def _embedder(service: EmbeddingService) -> str:
 
 
 def _verified(settings: Settings, repair: bool) -> Finding:
-    engine = create_engine(settings.sqlalchemy_url)
+    secret = None if settings.secret is None else settings.secret.get_secret_value()
+    repository = Repository.open(settings.sqlalchemy_url, settings.data_dir, secret=secret)
     try:
-        migrate(engine)
-        repository = Repository(engine, PersonHasher.from_file(settings.data_dir / "person.key"))
         found: Verification = repair_stores(repository, settings.data_dir) if repair else verify_stores(repository)
         if found.agrees:
             return Finding("Stores", "ok", found.sentence)
         return Finding("Stores", "problem", found.sentence, "Run `python bot.py doctor --repair`.")
     finally:
-        engine.dispose()
+        repository.close()

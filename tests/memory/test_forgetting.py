@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from cogs.memory.service import MemoryService
-from tests.memory.building import ANNA, BEN, GENERAL, GUILD, SECRET, ask, message, running_service, settings_in, texts
+from tests.memory.building import ANNA, BEN, GENERAL, GUILD, SECRET, ask, message, running_service, texts
 
 MARIA = 918_273_645_546_372_819
 WORDS = ["xylophone", "marzipanbrot", "zugzwangenheit"]
@@ -98,9 +96,3 @@ async def test_a_server_goes_whole(tmp_path: Path) -> None:
         await service.forget_guild(GUILD)
         assert await service.guild_ids() == []
         assert traces(tmp_path, "xylophone") == []
-
-
-async def test_the_key_of_the_hashes_is_only_its_owners(tmp_path: Path) -> None:
-    service = await MemoryService.open(settings_in(tmp_path))
-    await service.close()
-    assert os.stat(tmp_path / "person.key").st_mode & 0o077 == 0

@@ -188,8 +188,9 @@ class Stream:
     async def _create(self) -> None:
         if len(self._alive) > 60:
             return
+        now = dt.datetime.now(dt.UTC)  # whoever was forgotten writes anew; what they wrote before stays away
         new = [
-            message(next(self._numbers), self._text(), self._rng.choice(self._authors), self._channel)
+            message(next(self._numbers), self._text(), self._rng.choice(self._authors), self._channel, created_at=now)
             for _ in range(self._rng.randint(1, 6))
         ]
         await self._do({m.id: m.content for m in new}, self._service.remember(new))

@@ -98,6 +98,7 @@ class IngestWorker:
         self._waits: str | None = None
         self._unwritten: str | None = None
         self._lost: str | None = None
+        self._settled = repository.database.doubts
 
     @property
     def last_error(self) -> str | None:
@@ -158,6 +159,14 @@ class IngestWorker:
         self._waits = f"embedding waits: {error}"
         log.warning("a batch could not be embedded and stays queued: %s", type(error).__name__, exc_info=error)
 
+    async def _settle(self) -> None:
+        """Look at the database again after a commit whose answer was lost: the indexes may differ."""
+        doubts = self._repository.database.doubts
+        if doubts != self._settled:
+            with self._slot.acquire() as loadout:
+                await asyncio.to_thread(loadout.indexes.level)
+            self._settled = doubts
+
     async def _save_snapshots(self) -> None:
         with self._slot.acquire() as loadout:
             await asyncio.to_thread(loadout.indexes.save, due_only=True)
@@ -167,6 +176,7 @@ class IngestWorker:
     async def _batch(self) -> bool:
         # A switch of profiles takes the same lock: no batch may end under models that are no longer in use.
         async with self.batch_lock:
+            await self._settle()
             return await self._locked_batch()
 
     async def _locked_batch(self) -> bool:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cogs.memory.errors import BadRequest, StorageError
-from cogs.memory.storage.database import create_engine, known_revisions, migrate, sqlite_module
-from cogs.memory.storage.people import PersonHasher
+from cogs.memory.storage.database import known_revisions, sqlite_module
+from cogs.memory.storage.person_key import NAME as KEY_NAME
+from cogs.memory.storage.person_key import key_in
 from cogs.memory.storage.repository import Repository
 
 DATABASE = "mneme.db"
@@ -79,10 +80,11 @@ def back_up(data_dir: Path, target: Path, progress: Progress = lambda _: None) -
     return BackupReport(messages, target.stat().st_size)
 
 
-def restore(backup: Path, data_dir: Path) -> BackupReport:
+def restore(backup: Path, data_dir: Path, secret: str | None = None) -> BackupReport:
     """Put a backup in the place of a data folder's memory, and forget again what that folder had forgotten.
 
-    The caller holds the folder's lock. What was there goes only after the backup is checked whole.
+    The caller holds the folder's lock. What was there goes only after the backup is checked whole. ``secret`` is the
+    one that wraps the key of people's opt-outs, where one does.
 
     Raises:
         BadRequest: the file is no backup, is damaged, or is from a newer version; nothing was changed.
@@ -99,7 +101,7 @@ def restore(backup: Path, data_dir: Path) -> BackupReport:
                     "program. Nothing was changed."
                 )
             messages, _ = _checked(fresh / DATABASE)
-            forgotten = _forget_again(fresh / DATABASE, data_dir / DATABASE, data_dir / "person.key")
+            forgotten = _forget_again(fresh, data_dir, secret)
             _put_in_place(fresh, data_dir)
     except zipfile.BadZipFile as error:
         raise BadRequest(f"{backup.name} is no backup of Mneme, or is damaged. Nothing was changed.") from error
@@ -182,20 +184,33 @@ def _unpacked(backup: Path, folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _forget_again(fresh: Path, current: Path, key: Path) -> int:
-    """Carry over what the present database says must not come back, and erase it from the restored one."""
-    if not current.is_file():
+def _forget_again(fresh: Path, data_dir: Path, secret: str | None) -> int:
+    """Carry over what the present database says must not come back, and erase it from the restored one.
+
+    Raises:
+        BadRequest: the present database's opt-outs were hashed under another key, so they cannot be carried over.
+    """
+    if not (data_dir / DATABASE).is_file():
         return 0
-    tombstones, digests = _forgotten_in(current)
-    repository = Repository(create_engine(f"sqlite:///{fresh}"), PersonHasher.from_file(key))
+    past = _forgotten_in(data_dir / DATABASE)
+    repository = Repository.open(f"sqlite:///{fresh / DATABASE}", fresh, secret=secret)
     try:
-        migrate(repository.database.engine)
+        if past.digests or past.before:
+            present = key_in(past.key, data_dir, secret)
+            if present is not None and present != key_in(repository.meta.get(KEY_NAME), fresh, secret):
+                raise BadRequest(
+                    "The present memory knows of people who said stop under another key than the backup's, so they "
+                    "would be remembered again; restore into an empty folder. Nothing was changed."
+                )
         gone = 0
-        for guild_id, ids in tombstones.items():
+        for guild_id, ids in past.tombstones.items():
             gone += len(repository.messages.delete(guild_id, ids, lambda _ids: None))
-        repository.people.opt_out_again(digests)
+        repository.people.say_again(past.digests, past.before)
         for author_id, guild_id in repository.people.opted_out_authors():
             ids = repository.messages.ids_where(guild_id, author_id=author_id)
+            gone += len(repository.messages.delete(guild_id, ids, lambda _ids: None))
+        for (author_id, guild_id), before_ms in repository.people.forgotten_authors().items():
+            ids = repository.messages.ids_where(guild_id, author_id=author_id, before_ms=before_ms)
             gone += len(repository.messages.delete(guild_id, ids, lambda _ids: None))
         repository.erase_traces()
     finally:
@@ -203,8 +218,17 @@ def _forget_again(fresh: Path, current: Path, key: Path) -> int:
     return gone
 
 
-def _forgotten_in(database: Path) -> tuple[dict[int, list[int]], list[str]]:
-    """Return the tombstones of the present database by server, and the hashes of who said stop."""
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a database had forgotten: ids by server, hashes of who said stop, and before when who was forgotten."""
+
+    tombstones: dict[int, list[int]]
+    digests: list[str]
+    before: dict[str, int]
+    key: str | None
+
+
+def _forgotten_in(database: Path) -> _Past:
     sqlite = sqlite_module()
     tombstones: dict[int, list[int]] = {}
     with contextlib.closing(sqlite.connect(f"file:{database}?mode=ro", uri=True)) as db:
@@ -212,17 +236,21 @@ def _forgotten_in(database: Path) -> tuple[dict[int, list[int]], list[str]]:
             for message_id, guild_id in db.execute("SELECT message_id, guild_id FROM tombstones"):
                 tombstones.setdefault(guild_id, []).append(message_id)
             digests = [row[0] for row in db.execute("SELECT digest FROM opt_outs")]
+            known = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'forgotten'").fetchone()
+            before = dict(db.execute("SELECT digest, before_ms FROM forgotten")) if known else {}
+            key = db.execute("SELECT value FROM meta WHERE key = ?", (KEY_NAME,)).fetchone()
         except sqlite.Error as error:
             raise StorageError(
                 "The present database is damaged, so what it had forgotten is not known; move it away first."
             ) from error
-    return tombstones, digests
+    return _Past(tombstones, digests, before, None if key is None else key[0])
 
 
 def _put_in_place(fresh: Path, data_dir: Path) -> None:
     for name in (f"{DATABASE}-wal", f"{DATABASE}-shm"):
         (data_dir / name).unlink(missing_ok=True)
     for name in BESIDE:
+        (data_dir / name).unlink(missing_ok=True)  # of the memory that goes; the key lies in the database now
         if (fresh / name).is_file():
             os.replace(fresh / name, data_dir / name)
     for folder in FOLDERS:

@@ -14,8 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from cogs.memory.errors import StorageError
 from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
 from cogs.memory.storage.database import sqlite_module, storage_errors
+from cogs.memory.storage.process_lock import ProcessLock
 from cogs.memory.storage.tables import Channel, Message, table_of
 
 MESSAGES = table_of(Message)
@@ -44,11 +46,14 @@ class Database:
     slipping between the two.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, lock: ProcessLock | None = None) -> None:
         self.engine = engine
+        self._lock = lock
         self.sqlite = engine.dialect.name == "sqlite"
         self.write_lock = threading.RLock()
         self._last_seq = 0
+        self.doubts = 0
+        """How often nobody knew whether a commit had happened: what lies beside the database may differ then."""
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -61,8 +66,43 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Yield a connection inside a write transaction; it commits at the end or leaves nothing."""
-        with self.write_lock, storage_errors(), self.engine.begin() as connection:
-            yield connection
+        with self.write_lock:
+            if self._lock is not None:
+                self._lock.ensure()
+            done = False
+            try:
+                with storage_errors(), self.engine.begin() as connection:
+                    yield connection
+                    done = True
+            except StorageError:
+                if done:
+                    # The commit was asked for, and its answer got lost: whether it happened is to be seen.
+                    self.doubts += 1
+                raise
+
+    def insert(self, db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows in one statement, in the order of their first primary key; what is there already stays.
+
+        Two processes that insert the same rows then wait for each other instead of ending in a deadlock.
+        """
+        if not rows:
+            return
+        first = next(iter(table.primary_key.columns)).name
+        ordered = sorted(rows, key=lambda row: row[first])
+        if self.sqlite:
+            db.execute(sa.insert(table).prefix_with("OR IGNORE"), ordered)
+            return
+        names = list(ordered[0])
+        kinds = {name: table.c[name].type.compile(db.dialect) for name in names}
+        arrays = ", ".join(f"CAST(:{name} AS {_array(kind)})" for name, kind in kinds.items())
+        columns = ", ".join(f"CAST(r.{name} AS JSON)" if kinds[name] == "JSON" else f"r.{name}" for name in names)
+        listed = ", ".join(names)
+        source = f"SELECT {columns} FROM unnest({arrays}) AS r({listed})"  # noqa: S608 - names of our own columns
+        statement = f"INSERT INTO {table.name}({listed}) {source} ON CONFLICT DO NOTHING"
+        values = {
+            name: [json.dumps(row[name]) if kinds[name] == "JSON" else row[name] for row in ordered] for name in names
+        }
+        db.execute(sa.text(statement), values)
 
     def next_seqs(self, count: int) -> list[int]:
         """Return ``count`` change numbers that were never given before, by this process or an earlier one."""
@@ -94,7 +134,13 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._lock is not None:
+            self._lock.release()
         self.engine.dispose()
+
+
+def _array(kind: str) -> str:
+    return "TEXT[]" if kind == "JSON" or kind.startswith("VARCHAR") else f"{kind}[]"
 
 
 def message_row(message: IncomingMessage) -> dict[str, Any]:
@@ -120,6 +166,7 @@ def message_row(message: IncomingMessage) -> dict[str, Any]:
         "has_link": bool(_LINK.search(message.content)),
         "has_image": image,
         "has_file": bool(message.attachments),
+        "proxied_for": message.proxied_for,
     }
 
 

@@ -28,6 +28,8 @@ try:  # fcntl is POSIX; Windows locks with msvcrt
 except ImportError:  # pragma: no cover - not on the platforms of the tests
     fcntl = None  # type: ignore[assignment]
 
+PROCESS_LOCK, MIGRATION_LOCK = 0x6D6E656D65, 0x6D6E656D66  # "mneme", and the number after it
+"""PostgreSQL's advisory locks: of the process that owns the database, and of whoever changes its schema."""
 MIGRATIONS = Path(__file__).with_name("migrations")
 MINIMUM_SQLITE = (3, 42, 0)
 PROGRAM_LIMIT = "54"
@@ -100,6 +102,8 @@ def create_engine(url: str) -> sa.Engine:
             cursor.execute(f"PRAGMA {pragma}")
         # How many messages hold a term; it looks at the index when it is asked, and needs no place in the file.
         cursor.execute("CREATE VIRTUAL TABLE temp.keyword_terms USING fts5vocab('main', 'keywords', 'row')")
+        # Each occurrence of a term, without counting them: the next term is found at once.
+        cursor.execute("CREATE VIRTUAL TABLE temp.keyword_words USING fts5vocab('main', 'keywords', 'instance')")
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")
@@ -127,19 +131,33 @@ def migrate(engine: sa.Engine) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     script = ScriptDirectory.from_config(config)
     with storage_errors(), engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        connection.rollback()
-        known = {revision.revision for revision in script.walk_revisions()}
-        if current is not None and current not in known:
-            raise StorageError(
-                f"The database is from a newer version of Mneme (schema {current}); update the program, or point "
-                "MNEME_DATA_DIR at another folder. Nothing was changed."
-            )
-        if current == script.get_current_head():
+        if _is_current(connection, script):
             return
+        connection.rollback()
         with connection.begin():
+            # SQLite's BEGIN IMMEDIATE keeps other processes out by itself.
+            if engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            if _is_current(connection, script):
+                return  # another process was faster
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def _is_current(connection: sa.Connection, script: ScriptDirectory) -> bool:
+    """Return whether the schema is this program's.
+
+    Raises:
+        StorageError: it is one of a newer program.
+    """
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise StorageError(
+            f"The database is from a newer version of Mneme (schema {current}); update the program, or point "
+            "MNEME_DATA_DIR at another folder. Nothing was changed."
+        )
+    return current == script.get_current_head()
 
 
 @contextlib.contextmanager

@@ -20,12 +20,12 @@ class GuildStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def upsert(self, guild_id: int, name: str) -> None:
-        """Record a server, or that it is back."""
+    def upsert(self, guild_id: int, name: str, application_id: int | None = None) -> None:
+        """Record a server; ``application_id`` says which bot is in it now, and none that it was imported."""
+        seen = {} if application_id is None else {"application_id": application_id, "left_ms": None}
         with self._database.writing() as db:
-            done = db.execute(sa.update(GUILDS).where(GUILDS.c.id == guild_id).values(name=name, left_ms=None))
-            if not done.rowcount:
-                db.execute(sa.insert(GUILDS).values(id=guild_id, name=name))
+            self._database.insert(db, GUILDS, [{"id": guild_id, "name": name}])
+            db.execute(sa.update(GUILDS).where(GUILDS.c.id == guild_id).values(name=name, **seen))
 
     def upsert_channels(self, channels: Sequence[ChannelInfo]) -> None:
         """Record channels and threads; what an administrator said of them stays.
@@ -35,9 +35,9 @@ class GuildStore:
         """
         with self._database.writing() as db:
             ids = self._database.ids([c.id for c in channels])
-            rows = db.execute(sa.select(CHANNELS).where(CHANNELS.c.id.in_(ids))).mappings()
-            present = {row["id"]: _channel(row) for row in rows}
-            for channel in {c.id: c for c in channels}.values():
+            known = db.execute(sa.select(CHANNELS).where(CHANNELS.c.id.in_(ids))).mappings()
+            present = {row["id"]: _channel(row) for row in known}
+            for channel in sorted({c.id: c for c in channels}.values(), key=lambda channel: channel.id):
                 values = {
                     "guild_id": channel.guild_id,
                     "name": channel.name,
@@ -52,10 +52,9 @@ class GuildStore:
                     if old.confirmed or old.guild_id != channel.guild_id:
                         continue
                     values["private"] = old.private or channel.private
-                if old is not None:
-                    db.execute(sa.update(CHANNELS).where(CHANNELS.c.id == channel.id).values(**values))
-                else:
-                    db.execute(sa.insert(CHANNELS).values(id=channel.id, last_seen_id=0, **values))
+                if old is None:
+                    self._database.insert(db, CHANNELS, [{"id": channel.id, "last_seen_id": 0, **values}])
+                db.execute(sa.update(CHANNELS).where(CHANNELS.c.id == channel.id).values(**values))
 
     def channels(self, guild_id: int) -> list[ChannelInfo]:
         """Return the channels and threads of a server."""
@@ -76,12 +75,20 @@ class GuildStore:
                 set(db.scalars(sa.select(GUILDS.c.id))) | set(db.scalars(sa.select(MESSAGES.c.guild_id).distinct()))
             )
 
-    def mark_left(self, guild_id: int, left_ms: int) -> None:
-        """Note when the bot left a server; the first word counts, so that a restart does not lengthen the grace."""
+    def ids_of(self, application_id: int) -> list[int]:
+        """Return the servers that a bot saw last; not those that were only imported, nor another bot's."""
+        with self._database.reading() as db:
+            return list(db.scalars(sa.select(GUILDS.c.id).where(GUILDS.c.application_id == application_id)))
+
+    def mark_left(self, guild_id: int, application_id: int, left_ms: int) -> bool:
+        """Note when a bot left a server; return whether the server was that bot's.
+
+        The first word counts, so that a restart does not lengthen the grace.
+        """
+        owned = sa.and_(GUILDS.c.id == guild_id, GUILDS.c.application_id == application_id)
         with self._database.writing() as db:
-            db.execute(
-                sa.update(GUILDS).where(GUILDS.c.id == guild_id, GUILDS.c.left_ms.is_(None)).values(left_ms=left_ms)
-            )
+            db.execute(sa.update(GUILDS).where(owned, GUILDS.c.left_ms.is_(None)).values(left_ms=left_ms))
+            return db.scalar(sa.select(GUILDS.c.id).where(owned)) is not None
 
     def set_retention(self, guild_id: int, days: int | None) -> None:
         """Note for how many days a server's messages are kept."""
@@ -143,7 +150,7 @@ class GuildStore:
 
     def note_seen(self, db: sa.Connection, newest: Mapping[int, int]) -> None:
         """Move the watermarks of channels forward inside a transaction."""
-        for channel_id, message_id in newest.items():
+        for channel_id, message_id in sorted(newest.items()):  # every process in the same order: no deadlock
             db.execute(
                 sa.update(CHANNELS)
                 .where(CHANNELS.c.id == channel_id, CHANNELS.c.last_seen_id < message_id)

@@ -18,12 +18,23 @@ MANY: Final = 500
 SECONDS: Final = 600.0
 """How long a count is kept. An old one makes a search choose other words first, and never shows or hides anything."""
 ENTRIES: Final = 10_000
+Count = Callable[[sa.Connection, Sequence[str]], dict[str, int]]
+
+
+def counted_by_sqlite(db: sa.Connection, terms: Sequence[str]) -> dict[str, int]:
+    """Return in how many messages of the whole SQLite database terms stand."""
+    query = sa.text("SELECT term, doc FROM temp.keyword_terms WHERE term IN (SELECT value FROM json_each(:t))")
+    return {row[0]: int(row[1]) for row in db.execute(query, {"t": json.dumps(list(terms))}).fetchall()}
 
 
 class TermCounts:
-    """In how many messages of the whole SQLite database terms stand; safe from several threads."""
+    """Counts by name, those of many kept for a while; safe from several threads.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    ``count`` looks the names up that are not kept and leaves out what stands nowhere.
+    """
+
+    def __init__(self, count: Count, clock: Callable[[], float] = time.monotonic) -> None:
+        self._count = count
         self._kept: TTLCache[str | None, int] = TTLCache(ENTRIES, SECONDS, clock)
         self._lock = threading.Lock()
 
@@ -34,8 +45,7 @@ class TermCounts:
         found = {term: count or 0 for term, count in kept.items()}
         missing = [term for term, count in kept.items() if count is None]
         if missing:
-            query = sa.text("SELECT term, doc FROM temp.keyword_terms WHERE term IN (SELECT value FROM json_each(:t))")
-            counted = {row[0]: int(row[1]) for row in db.execute(query, {"t": json.dumps(missing)}).fetchall()}
+            counted = self._count(db, missing)
             with self._lock:
                 self._kept.update({term: count for term, count in counted.items() if count >= MANY})
             found |= counted

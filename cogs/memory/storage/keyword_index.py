@@ -1,9 +1,8 @@
-"""The keyword index: what it holds, and the messages of a scope that hold the words of a question."""
+"""The keyword index on SQLite: the messages of a scope that hold the words of a question."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,10 +12,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from cogs.memory.records import Filters, Scope
 from cogs.memory.storage.bm25 import K1, B, idf, place, ranked
 from cogs.memory.storage.connection import MESSAGES, Database
-from cogs.memory.storage.keyword_counts import TermCounts
+from cogs.memory.storage.fts5_directory import forget_in_directory
+from cogs.memory.storage.keyword_counts import TermCounts, counted_by_sqlite
 from cogs.memory.storage.keyword_plan import NEWEST, any_of, plan
+from cogs.memory.storage.keywords import Keywords
 from cogs.memory.storage.scope import GUILD_UNINDEXED, ScopedReader, at_once, behind_the_index
-from cogs.memory.text.terms import keyword_text
 
 MATCHES_AT_MOST = 5_000
 """Matches in the whole database of which each that lies in the scope is ranked: SQLite takes about 3 µs for each."""
@@ -26,51 +26,19 @@ AUTHOR_WEIGHT = 1.0
 """Weight of the author's name beside the body in BM25."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keywords:
-    """What the index holds of a message: its terms and its author's, with spaces between them, and its channel."""
-
-    message_id: int
-    body: str
-    author: str
-    channel_id: int
-
-
-def keywords_of(row: Mapping[Any, Any]) -> Keywords:
-    """Return what the index holds of a row of ``messages``."""
-    names = " ".join(str(attachment["filename"]) for attachment in row["attachments"])
-    body = keyword_text(f"{row['content']} {row['embed_text']} {names}")
-    return Keywords(row["id"], body, keyword_text(row["author_name"]), row["channel_id"])
-
-
-class KeywordStore:
-    """The keyword index, and the search in it.
-
-    Of a person it keeps the terms of their messages and of their name, in the row of each message; they go with the
-    message (:meth:`delete`), and an export has them as the message's text.
-    """
+class SqliteKeywords:
+    """See :class:`~cogs.memory.storage.keywords.KeywordStore`. FTS5 counts and ranks where there is little to rank."""
 
     def __init__(self, database: Database, scoped: ScopedReader) -> None:
         self._database = database
         self._scoped = scoped
-        self._counts = TermCounts()
+        self._counts = TermCounts(counted_by_sqlite)
 
     def candidates(self, terms: Sequence[str], scope: Scope, filters: Filters, limit: int) -> list[tuple[int, float]]:
-        """Return ``(message id, relevance)`` of messages that hold any of ``terms``, best first.
-
-        Relevance is BM25 on SQLite (positive, greater is better) and ``ts_rank_cd`` on PostgreSQL. On SQLite, where
-        very many messages hold the words, those that hold a rare one, or several of the frequent ones, are ranked: of
-        more than can be looked at the newest of the scope.
-        """
+        """Return ``(message id, BM25)`` of messages that hold any of ``terms``, best first."""
         if not terms or not scope.channel_ids:
             return []
         with self._database.reading() as db:
-            if not self._database.sqlite:
-                quoted = " | ".join("'" + term.replace("'", "''") + "'" for term in terms)
-                question = sa.func.to_tsquery(sa.literal_column("'simple'::regconfig"), quoted)
-                condition = sa.literal_column("keywords.body").op("@@")(question)
-                relevance = sa.func.ts_rank_cd(sa.literal_column("keywords.body"), question)
-                return self._by_index(db, _keywords_join(), relevance, [condition], scope, filters, limit)
             documents = {term: n for term, n in self._counts.of(db, terms).items() if n}
             if not documents:
                 return []
@@ -165,7 +133,7 @@ class KeywordStore:
             .where(*conditions, self._scoped.in_scope(scope), *self._scoped.filtered(filters))
         )
         query = query.order_by(sa.desc("relevance"), MESSAGES.c.id.desc()).limit(limit)
-        rows = self._scoped.rows(db.execute(at_once(query) if self._database.sqlite else query))
+        rows = self._scoped.rows(db.execute(at_once(query)))
         return [(int(row[0]), float(row[1])) for row in rows]
 
     def scores_of_all(self, terms: Sequence[str], scope: Scope) -> dict[int, float]:
@@ -182,34 +150,25 @@ class KeywordStore:
 
     def write(self, db: sa.Connection, rows: Sequence[Keywords]) -> None:
         """Index messages; the caller deleted what stood there before."""
-        if not rows:
-            return
-        if self._database.sqlite:
+        if rows:
             statement = "INSERT INTO keywords(rowid, body, author, place) VALUES (:id, :body, :author, :place)"
             parameters = [
                 {"id": row.message_id, "body": row.body, "author": row.author, "place": place(row.channel_id)}
                 for row in rows
             ]
-        else:
-            statement = "INSERT INTO keywords(rowid, body) VALUES (:id, to_tsvector('simple', :body))"
-            parameters = [{"id": row.message_id, "body": f"{row.body} {row.author}"} for row in rows]
-        db.execute(sa.text(statement), parameters)
+            db.execute(sa.text(statement), parameters)
 
     def delete(self, db: sa.Connection, message_ids: Collection[int]) -> None:
         """Take messages out of the keyword index."""
-        if message_ids:
-            db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), [{"id": i} for i in message_ids])
-
-    def rewrite(self, message_ids: Collection[int]) -> None:
-        """Index the keywords of messages anew from their rows."""
-        with self._database.writing() as db:
-            rows = (
-                db.execute(sa.select(MESSAGES).where(MESSAGES.c.id.in_(self._database.ids(message_ids))))
-                .mappings()
-                .all()
-            )
-            self.delete(db, [row["id"] for row in rows])
-            self.write(db, [keywords_of(row) for row in rows])
+        if not message_ids:
+            return
+        index = behind_the_index()
+        words = sa.select(index.c.c0.concat(" ").concat(index.c.c1)).where(
+            index.c.id.in_(self._database.ids(message_ids))
+        )
+        gone = {word for text in db.scalars(words).fetchall() for word in text.split()}
+        db.execute(sa.text("DELETE FROM keywords WHERE rowid = :id"), [{"id": i} for i in message_ids])
+        forget_in_directory(db, gone)
 
 
 class _InThisOrder(sa.sql.expression.Join):

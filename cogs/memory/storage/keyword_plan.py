@@ -1,4 +1,4 @@
-"""What a keyword search asks of SQLite's index where more messages hold its words than can be ranked. Pure.
+"""What a keyword search asks of the index where more messages hold its words than can be ranked. Pure.
 
 Every message with a word that is rare in the scope is ranked. Of frequent words, a message must hold several: as many
 as still leave enough messages to rank. BM25 would put those messages first anyway.
@@ -7,9 +7,9 @@ as still leave enough messages to rank. BM25 would put those messages first anyw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 NEWEST: Final = 1_000
 """So many matches are looked at, the newest of the scope."""
@@ -21,6 +21,38 @@ LEAP: Final = 4
 """What finding the next message of a word within a few channels costs, beside walking through one."""
 
 
+class Writing(Protocol):
+    """How a question to an index is written."""
+
+    def any_of(self, terms: Collection[str]) -> str:
+        """Return the question for any of these terms."""
+
+    def both(self, first: str, second: str) -> str:
+        """Return the question for both, as one operand; ``first`` is one."""
+
+    def either(self, first: str, second: str) -> str:
+        """Return the question for either; ``first`` is an operand."""
+
+
+class AsFts5:
+    """How SQLite's full-text index is asked."""
+
+    def any_of(self, terms: Collection[str]) -> str:
+        """Return the question for any of these terms."""
+        return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
+
+    def both(self, first: str, second: str) -> str:
+        """Return the question for both."""
+        return f"({first} AND ({second}))"
+
+    def either(self, first: str, second: str) -> str:
+        """Return the question for either."""
+        return f"{first} OR ({second})"
+
+
+FTS5: Final = AsFts5()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The terms of which one is enough, and those of which ``together`` have to stand in a message."""
@@ -28,22 +60,24 @@ class Plan:
     rare: tuple[str, ...]
     frequent: tuple[str, ...]
     together: int
+    writing: Writing = FTS5
 
     def questions(self) -> Iterable[tuple[str, str | None]]:
-        """Yield what to ask SQLite's index, the most telling first; each later one is for want of results.
+        """Yield what to ask the index, the most telling first; each later one is for want of results.
 
         The second of a pair asks for one more word: where there are more matches than are looked at, those that hold
         most might be among the others.
         """
         words = (*self.rare, *self.frequent)[:WORDS_TOGETHER]
         if self.rare:
-            yield any_of(self.rare), at_least(2, words) if len(words) > 1 else None
+            yield any_of(self.rare, self.writing), at_least(2, words, self.writing) if len(words) > 1 else None
         for count in range(self.together, 0, -1):
             first = count == self.together and count < len(self.frequent)
-            yield at_least(count, self.frequent), at_least(count + 1, self.frequent) if first else None
+            stricter = at_least(count + 1, self.frequent, self.writing) if first else None
+            yield at_least(count, self.frequent, self.writing), stricter
 
 
-def plan(documents: Mapping[str, int], total: int, size: int, wanted: int) -> Plan:
+def plan(documents: Mapping[str, int], total: int, size: int, wanted: int, writing: Writing = FTS5) -> Plan:
     """Return how to look for ``wanted`` messages of a scope.
 
     Args:
@@ -51,6 +85,7 @@ def plan(documents: Mapping[str, int], total: int, size: int, wanted: int) -> Pl
         total: how many messages there are.
         size: how many of them lie in the scope; words are taken to be as frequent there as elsewhere.
         wanted: how many messages a question should find.
+        writing: how the questions are written.
     """
     expected = {term: math.ceil(n * size / max(1, total)) for term, n in documents.items()}
     rare = [term for term in affordable(expected, NEWEST) if expected[term] <= NEWEST]
@@ -58,7 +93,7 @@ def plan(documents: Mapping[str, int], total: int, size: int, wanted: int) -> Pl
     while len(frequent) > 1 and sum(min(documents[term], LEAP * size) for term in frequent) > WALK:
         frequent.pop()
     shares = [expected[term] / max(1, size) for term in frequent]
-    return Plan(tuple(rare), tuple(frequent), words_together(shares, size, wanted))
+    return Plan(tuple(rare), tuple(frequent), words_together(shares, size, wanted), writing)
 
 
 def affordable(documents: Mapping[str, int], most: int) -> list[str]:
@@ -78,13 +113,13 @@ def affordable(documents: Mapping[str, int], most: int) -> list[str]:
     return chosen
 
 
-def any_of(terms: Iterable[str]) -> str:
-    """Return SQLite's full-text question for any of these terms."""
-    return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
+def any_of(terms: Collection[str], writing: Writing | None = None) -> str:
+    """Return the question for any of these terms; SQLite's where nothing else is said."""
+    return (writing or FTS5).any_of(terms)
 
 
-def at_least(count: int, terms: Sequence[str]) -> str:
-    """Return SQLite's full-text question for messages that hold so many of these terms or more.
+def at_least(count: int, terms: Sequence[str], writing: Writing | None = None) -> str:
+    """Return the question for messages that hold so many of these terms or more.
 
     Raises:
         ValueError: there are not so many terms, or none has to be held.
@@ -92,10 +127,11 @@ def at_least(count: int, terms: Sequence[str]) -> str:
     if not 1 <= count <= len(terms):
         raise ValueError(f"no message holds {count} of {len(terms)} terms")
     if count == 1:
-        return any_of(terms)
-    first, rest = any_of(terms[:1]), terms[1:]
-    with_first = f"({first} AND ({at_least(count - 1, rest)}))"
-    return with_first if count > len(rest) else f"{with_first} OR ({at_least(count, rest)})"
+        return any_of(terms, writing)
+    how = writing or FTS5
+    first, rest = any_of(terms[:1], writing), terms[1:]
+    with_first = how.both(first, at_least(count - 1, rest, writing))
+    return with_first if count > len(rest) else how.either(with_first, at_least(count, rest, writing))
 
 
 def words_together(shares: Sequence[float], total: int, wanted: int) -> int:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from cogs.memory.records import IncomingMessage
-from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database, message_row
-from cogs.memory.storage.guilds import TOMBSTONES, GuildStore
-from cogs.memory.storage.keyword_index import KeywordStore, keywords_of
+from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database, message_row, to_ms
+from cogs.memory.storage.guilds import GUILDS, TOMBSTONES, GuildStore
+from cogs.memory.storage.keywords import KeywordStore, keywords_of
 from cogs.memory.storage.labels import MESSAGE_LABELS
 from cogs.memory.storage.people import PASSAGES, PeopleStore
+from cogs.memory.storage.steady_clock import SteadyClock
 from cogs.memory.storage.tables import PENDING
 from cogs.memory.storage.vectors import VECTORS
+
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +40,38 @@ class MessageStore:
     Of a person it keeps what they wrote: id, name, text, names and addresses of attachments, times. :meth:`delete`
     takes it away with everything derived from it and leaves the message's id, so that it cannot come back;
     :meth:`~cogs.memory.storage.people.PeopleStore.export` hands it out.
+
+    Args:
+        database: the connection that every store shares.
+        guilds: told how far a channel was seen, and asked how long messages are kept.
+        people: asked who said stop, and before when they were forgotten.
+        keywords: the index of the messages' words.
+        clock: tells which messages are too old to be taken in.
     """
 
-    def __init__(self, database: Database, guilds: GuildStore, people: PeopleStore, keywords: KeywordStore) -> None:
+    def __init__(
+        self,
+        database: Database,
+        guilds: GuildStore,
+        people: PeopleStore,
+        keywords: KeywordStore,
+        clock: SteadyClock | None = None,
+    ) -> None:
         self._database = database
         self._guilds = guilds
         self._people = people
         self._keywords = keywords
+        self._clock = clock or SteadyClock()
 
     def save(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> Saved:
         """Commit new and changed messages, their keywords and their place in the queue, in one transaction.
 
-        Deleted messages and opted-out people are dropped inside the same transaction, so that neither a late event
-        nor a race brings them back. An older version than the stored one is ignored. ``mark_seen`` moves the channels'
-        watermarks; it is off while older messages are still being fetched. A message that comes again in another
-        channel moves there: an export of a thread repeats the message that began it, and only the export of the
-        channel that it stands in tells that. No message moves to another server.
+        Deleted messages, opted-out people, what a person was forgotten for and what is older than the server keeps are
+        dropped inside the same transaction, so that neither a late event, nor a race, nor a backfill or an import of
+        old messages brings them back. An older version than the stored one is ignored. ``mark_seen`` moves the
+        channels' watermarks; it is off while older messages are still being fetched. A message that comes again in
+        another channel moves there: an export of a thread repeats the message that began it, and only the export of
+        the channel that it stands in tells that. No message moves to another server.
         """
         if not messages:
             return Saved()
@@ -64,7 +83,10 @@ class MessageStore:
                 (row.message_id, row.guild_id)
                 for row in db.execute(sa.select(TOMBSTONES.c.message_id, TOMBSTONES.c.guild_id).where(buried))
             }
-            silent = self._people.silent_authors(db, {(m.author_id, m.guild_id) for m in latest.values()})
+            people = {(m.author_id, m.guild_id) for m in latest.values()}
+            silent = self._people.silent_authors(db, people)
+            forgotten = self._people.forgotten_before(db, people)
+            oldest = self._oldest_kept(db, latest.values())
             stored = {
                 row["id"]: row
                 for row in db.execute(
@@ -73,9 +95,12 @@ class MessageStore:
             }
             new, changed, left = [], [], set[int]()
             for message in latest.values():
-                if (message.id, message.guild_id) in gone or (message.author_id, message.guild_id) in silent:
+                person = (message.author_id, message.guild_id)
+                if (message.id, message.guild_id) in gone or person in silent:
                     continue
                 row = message_row(message)
+                if row["created_ms"] < max(forgotten.get(person, 0), oldest.get(message.guild_id, 0)):
+                    continue
                 row["content"] = self._people.scrub_mentions(db, row["content"], message.guild_id)
                 old = stored.get(message.id)
                 if old is not None and any(old[c] != row[c] for c in ("guild_id", "channel_id")):
@@ -89,9 +114,10 @@ class MessageStore:
                 ):
                     changed.append(row)
                     left |= {old["channel_id"]} - {row["channel_id"]}
-            if new:
-                db.execute(sa.insert(MESSAGES), [{**row, "revision": 1, "index_state": PENDING} for row in new])
-            for row in changed:
+                    for kept in ("proxied_for", "forwarded_from"):
+                        row[kept] = row[kept] or old[kept]
+            self._database.insert(db, MESSAGES, [{**row, "revision": 1, "index_state": PENDING} for row in new])
+            for row in sorted(changed, key=lambda row: int(row["id"])):
                 db.execute(
                     sa.update(MESSAGES)
                     .where(MESSAGES.c.id == row["id"])
@@ -105,6 +131,14 @@ class MessageStore:
             if mark_seen:
                 self._guilds.note_seen(db, newest)
         return Saved(tuple(row["id"] for row in new), tuple(row["id"] for row in changed), frozenset(left))
+
+    def _oldest_kept(self, db: sa.Connection, messages: Collection[IncomingMessage]) -> dict[int, int]:
+        """Map servers that keep messages for a while only to the time of the oldest that is kept, in milliseconds."""
+        guilds = self._database.ids({message.guild_id for message in messages})
+        kept_for = sa.select(GUILDS.c.id, GUILDS.c.retention_days)
+        rules = db.execute(kept_for.where(GUILDS.c.id.in_(guilds), GUILDS.c.retention_days.is_not(None)))
+        now = self._clock.now_ms(max(to_ms(message.created_at) for message in messages))
+        return {row.id: now - row.retention_days * DAY_MS for row in rules}
 
     def _forget_derived(self, db: sa.Connection, message_ids: Collection[int]) -> None:
         """Delete what was computed from messages, and queue the answers to them, whose vectors saw their text."""
@@ -148,8 +182,7 @@ class MessageStore:
         # A tombstone only for what is gone: an id of another server's living message is not ours to bury.
         alive = set(db.scalars(sa.select(MESSAGES.c.id).where(MESSAGES.c.id.in_(wanted))))
         rows = [{"message_id": i, "guild_id": guild_id} for i in dead - alive]
-        if rows:
-            db.execute(sa.insert(TOMBSTONES), rows)
+        self._database.insert(db, TOMBSTONES, rows)
         return present
 
     def ids_where(
@@ -187,3 +220,11 @@ class MessageStore:
         )
         with self._database.reading() as db:
             return {row.id: (row.content, row.edited_ms) for row in db.execute(query)}
+
+    def rewrite_keywords(self, message_ids: Collection[int]) -> None:
+        """Index the keywords of messages anew from their rows."""
+        with self._database.writing() as db:
+            wanted = MESSAGES.c.id.in_(self._database.ids(message_ids))
+            rows = db.execute(sa.select(MESSAGES).where(wanted)).mappings().all()
+            self._keywords.delete(db, [row["id"] for row in rows])
+            self._keywords.write(db, [keywords_of(row) for row in rows])

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from cogs.memory.records import JsonObject, PersonSummary
 from cogs.memory.storage.connection import MESSAGES, Database, from_ms
-from cogs.memory.storage.keyword_index import KeywordStore, keywords_of
-from cogs.memory.storage.tables import OptOut, PreparedPassageRow, table_of
+from cogs.memory.storage.keywords import KeywordStore, keywords_of
+from cogs.memory.storage.tables import Forgotten, OptOut, PreparedPassageRow, table_of
 
 OPT_OUTS = table_of(OptOut)
+FORGOTTEN = table_of(Forgotten)
 PASSAGES = table_of(PreparedPassageRow)
 _MENTION = re.compile(r"<@!?(\d{1,20})>")
 FORGOTTEN_MENTION = "@someone"
@@ -25,23 +24,10 @@ EVERYWHERE = 0
 
 
 class PersonHasher:
-    """Hashes a person's id with a key of this installation, so that the record of an opt-out names nobody."""
+    """Hashes a person's id with the key of this database, so that the record of an opt-out names nobody."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-
-    @classmethod
-    def from_file(cls, path: Path) -> PersonHasher:
-        """Read the key, or make one that only its owner can read."""
-        try:
-            return cls(path.read_bytes())
-        except FileNotFoundError:
-            key = os.urandom(32)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(key)
-            return cls(key)
 
     @lru_cache(maxsize=65536)  # noqa: B019 - one hasher lives as long as the process
     def digest(self, user_id: int, guild_id: int) -> str:
@@ -52,7 +38,8 @@ class PersonHasher:
 class PeopleStore:
     """Answers to the people whose words are kept.
 
-    Of a person it keeps that they said stop, as a keyed hash, until they take it back (:meth:`opt_in`). What they wrote
+    Of a person it keeps that they said stop, as a keyed hash, until they take it back (:meth:`opt_in`), and likewise
+    before when nothing of theirs may come back (:meth:`mark_forgotten`). What they wrote
     is exported here (:meth:`export`) and deleted by :class:`~cogs.memory.storage.messages.MessageStore`.
     """
 
@@ -86,21 +73,25 @@ class PeopleStore:
         """Record that a person said stop in a server, or in :data:`EVERYWHERE`."""
         digest = self._hasher.digest(user_id, guild_id)
         with self._database.writing() as db:
-            if db.scalar(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest == digest)) is None:
-                db.execute(sa.insert(OPT_OUTS).values(digest=digest))
+            self._database.insert(db, OPT_OUTS, [{"digest": digest}])
 
     def opt_in(self, user_id: int, guild_id: int) -> None:
         """Take an opt-out back."""
         with self._database.writing() as db:
             db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self._hasher.digest(user_id, guild_id)))
 
-    def opt_out_again(self, digests: Collection[str]) -> None:
-        """Record opt-outs by their hashes, as another database with the same key had them."""
+    def say_again(self, digests: Collection[str], before: Mapping[str, int]) -> None:
+        """Record by their hashes who opted out, and before when who was forgotten, as another database had them."""
+        marks = [{"digest": digest, "before_ms": before_ms} for digest, before_ms in before.items()]
         with self._database.writing() as db:
-            known = set(db.scalars(sa.select(OPT_OUTS.c.digest)))
-            rows = [{"digest": digest} for digest in set(digests) - known]
-            if rows:
-                db.execute(sa.insert(OPT_OUTS), rows)
+            self._database.insert(db, OPT_OUTS, [{"digest": digest} for digest in set(digests)])
+            self._database.insert(db, FORGOTTEN, marks)
+
+    def forgotten_authors(self) -> dict[tuple[int, int], int]:
+        """Map those ``(user id, server id)`` of whom messages are stored to before when they were forgotten."""
+        with self._database.reading() as db:
+            authors = db.execute(sa.select(MESSAGES.c.author_id, MESSAGES.c.guild_id).distinct())
+            return self.forgotten_before(db, {(row[0], row[1]) for row in authors})
 
     def opted_out_authors(self) -> set[tuple[int, int]]:
         """Return those ``(user id, server id)`` who opted out and of whom messages are stored nevertheless."""
@@ -114,6 +105,26 @@ class PeopleStore:
         """Return whether a person said stop there or everywhere."""
         with self._database.reading() as db:
             return bool(self.silent_authors(db, {(user_id, guild_id)}))
+
+    def mark_forgotten(self, user_id: int, guild_id: int, before_ms: int) -> None:
+        """Let nothing that a person wrote before a time come back, in a server or in :data:`EVERYWHERE`."""
+        digest = self._hasher.digest(user_id, guild_id)
+        with self._database.writing() as db:
+            self._database.insert(db, FORGOTTEN, [{"digest": digest, "before_ms": before_ms}])
+            later = sa.and_(FORGOTTEN.c.digest == digest, FORGOTTEN.c.before_ms < before_ms)
+            db.execute(sa.update(FORGOTTEN).where(later).values(before_ms=before_ms))
+
+    def forgotten_before(self, db: sa.Connection, people: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """Map those ``(user id, server id)`` who were forgotten to the time before when nothing may come back."""
+        whose: dict[str, list[tuple[int, int]]] = {}
+        for person in people:
+            for place in (person[1], EVERYWHERE):
+                whose.setdefault(self._hasher.digest(person[0], place), []).append(person)
+        before: dict[tuple[int, int], int] = {}
+        for row in db.execute(sa.select(FORGOTTEN).where(FORGOTTEN.c.digest.in_(list(whose)))):
+            for person in whose[row.digest]:
+                before[person] = max(before.get(person, 0), row.before_ms)
+        return before
 
     def drop_mentions(self, user_id: int, guild_id: int | None) -> list[int]:
         """Take a person's id out of what others wrote; return the ids of the messages that changed."""

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database, stored_message
 from cogs.memory.storage.labels import JUDGED
+from cogs.memory.storage.postgresql_keywords import KEYWORDS
 from cogs.memory.storage.scope import MESSAGE_LABELS, ScopedReader, at_once, behind_the_index
 
 BEFORE, AFTER = 3, 2
@@ -268,6 +269,4 @@ def _passages_on_sqlite(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
 
 
 def _passages_on_postgresql(condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    index = sa.table("keywords", sa.column("rowid", sa.BigInteger), sa.column("body"))
-    body = sa.func.array_to_string(sa.func.tsvector_to_array(index.c.body), " ")
-    return _passages(body, index, MESSAGES.c.id == index.c.rowid).where(condition)
+    return _passages(KEYWORDS.c.words, KEYWORDS, MESSAGES.c.id == KEYWORDS.c.rowid).where(condition)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, true
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    text,
+    true,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 PENDING, INDEXED, FAILED = 0, 1, 2
@@ -27,7 +40,10 @@ def table_of(model: type[Base]) -> Table:
 
 
 class Guild(Base):
-    """A server. ``left_ms`` is set while it waits out its grace period."""
+    """A server. ``left_ms`` is set while it waits out its grace period.
+
+    ``application_id`` is the bot user of the application that saw it last; none ever saw one that was only imported.
+    """
 
     __tablename__ = "guilds"
 
@@ -35,6 +51,7 @@ class Guild(Base):
     name: Mapped[str] = mapped_column(Text, default="")
     retention_days: Mapped[int | None] = mapped_column(Integer)
     left_ms: Mapped[int | None] = mapped_column(BigInteger)
+    application_id: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Channel(Base):
@@ -61,7 +78,10 @@ class Channel(Base):
 
 
 class Message(Base):
-    """One remembered message. ``revision`` grows with every change, so that late work cannot overwrite it."""
+    """One remembered message. ``revision`` grows with every change, so that late work cannot overwrite it.
+
+    ``proxied_for`` is the person for whom a webhook wrote it (PluralKit, Tupperbox), where that is known.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
@@ -69,6 +89,12 @@ class Message(Base):
         Index("ix_messages_author", "author_id", "guild_id"),
         Index("ix_messages_queue", "index_state", "id"),
         Index("ix_messages_reply", "reply_to_id"),
+        Index(
+            "ix_messages_proxied_for",
+            "proxied_for",
+            sqlite_where=text("proxied_for IS NOT NULL"),
+            postgresql_where=text("proxied_for IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Snowflake, primary_key=True, autoincrement=False)
@@ -87,6 +113,7 @@ class Message(Base):
     has_link: Mapped[bool] = mapped_column(Boolean, default=False)
     has_image: Mapped[bool] = mapped_column(Boolean, default=False)
     has_file: Mapped[bool] = mapped_column(Boolean, default=False)
+    proxied_for: Mapped[int | None] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(Integer, default=1)
     index_state: Mapped[int] = mapped_column(Integer, default=PENDING)
 
@@ -119,6 +146,15 @@ class OptOut(Base):
     __tablename__ = "opt_outs"
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class Forgotten(Base):
+    """Before when nothing of a person may come back, as a keyed hash like an opt-out's."""
+
+    __tablename__ = "forgotten"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    before_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class Label(Base):

@@ -125,20 +125,20 @@ class VectorRows:
                         VECTORS.c.message_id.in_(self._database.ids(ids)), VECTORS.c.model_key == model_key
                     )
                 )
-                if kept:
-                    db.execute(
-                        sa.insert(VECTORS),
-                        [
-                            {
-                                "message_id": items[i].message.id,
-                                "model_key": model_key,
-                                "guild_id": items[i].message.guild_id,
-                                "seq": seq,
-                                "data": blobs[i].tobytes(),
-                            }
-                            for i, seq in zip(kept, seqs, strict=True)
-                        ],
-                    )
+                self._database.insert(
+                    db,
+                    VECTORS,
+                    [
+                        {
+                            "message_id": items[i].message.id,
+                            "model_key": model_key,
+                            "guild_id": items[i].message.guild_id,
+                            "seq": seq,
+                            "data": blobs[i].tobytes(),
+                        }
+                        for i, seq in zip(kept, seqs, strict=True)
+                    ],
+                )
                 if mark_indexed:
                     db.execute(
                         sa.update(MESSAGES)

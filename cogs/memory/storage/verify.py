@@ -97,6 +97,6 @@ def repair_stores(repository: Repository, data_dir: Path) -> Verification:
             .where(MESSAGES.c.index_state != PENDING, MESSAGES.c.id.not_in(sa.select(VECTORS.c.message_id)))
             .values(index_state=PENDING)
         )
-    repository.keywords.rewrite(lacking)
+    repository.messages.rewrite_keywords(lacking)
     shutil.rmtree(data_dir / "indexes", ignore_errors=True)
     return verify_stores(repository)

@@ -69,6 +69,12 @@ class GuildIndexes:
         store = FaissStore(self.dim, self._directory / str(guild_id), kind=self._kind, model_key=self.model_key)
         if self._snapshots:
             store.load()
+        if self._fill(store, guild_id):
+            self._changed[guild_id] = time.monotonic()
+        return store
+
+    def _fill(self, store: FaissStore, guild_id: int) -> bool:
+        """Take out what the database does not have and put in what it has; return whether anything came in."""
         stale, missing = _apart(*store.known(), *self._repository.vectors.numbers(guild_id, self.model_key))
         if len(stale):
             store.remove(stale.tolist())
@@ -76,9 +82,7 @@ class GuildIndexes:
             self.model_key, missing.tolist()
         ):
             store.add(channel_ids, message_ids, change_numbers, vectors)
-        if len(missing):
-            self._changed[guild_id] = time.monotonic()
-        return store
+        return bool(len(missing))
 
     def add(
         self, items: Sequence[PendingMessage], vectors: npt.NDArray[np.float32], kept: list[int], seqs: list[int]
@@ -136,6 +140,18 @@ class GuildIndexes:
             strays += len(stale)
             lacks += len(missing)
         return strays, lacks
+
+    def level(self) -> None:
+        """Bring every open index level with the database again, after a commit whose answer was lost.
+
+        Raises:
+            StorageError: the database cannot be read; the indexes are as they were.
+        """
+        for guild_id in list(self._stores):
+            with self._repository.write_lock, self._lock:
+                store = self._stores.get(guild_id)
+                if store is not None and self._fill(store, guild_id):
+                    self._changed.setdefault(guild_id, time.monotonic())
 
     def save(self, *, due_only: bool = False) -> None:
         """Write the snapshots of changed indexes; all, or those that have waited long enough."""

@@ -15,7 +15,6 @@ from cogs.memory.storage.messages import MessageStore, Saved
 from cogs.memory.text.bounds import CONTENT_CHARACTERS, NAME_CHARACTERS, bounded_message, cleaned
 from cogs.memory.text.status_lines import status_lines
 from tests.memory.building import GENERAL, GUILD, ask, message, running_service, texts
-from tests.memory.storage.test_databases import postgresql, where  # noqa: F401 - fixtures
 
 BROKEN = "\ud800 \x00 \udfff"
 
@@ -26,7 +25,7 @@ async def stored(service: MemoryService, query: str = "apple") -> list[str]:
 
 async def test_a_broken_message_is_cleaned_and_those_behind_it_are_kept(
     tmp_path: Path,
-    where: dict[str, Any],  # noqa: F811
+    where: dict[str, Any],
 ) -> None:
     async with running_service(tmp_path, **where) as service:
         await service.upsert_guild(GUILD, f"Guild {BROKEN}")
@@ -51,7 +50,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", IMPOSSIBLE)
 async def test_what_cannot_be_stored_is_set_aside_and_told(
     tmp_path: Path,
-    where: dict[str, Any],  # noqa: F811
+    where: dict[str, Any],
     what: str,
 ) -> None:
     async with running_service(tmp_path, **where) as service:

