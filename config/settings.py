@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operators: str = ""
     guild_grace_days: int = Field(default=7, ge=0, le=365)
+    rewrite_hours: float = Field(default=6.0, gt=0, le=720)
     trust_remote_code: str = ""
     profiles_file: Path = CONFIG_DIR / "profiles.yaml"
     rerankers_file: Path = CONFIG_DIR / "rerankers.yaml"

@@ -203,9 +203,6 @@ def soak(
     _finish(found, as_json, out, quick)
 
 
-_finish(found, as_json, out)
-
-
 @bench_app.command()
 def keywords(
     quick: QuickFlag = False,

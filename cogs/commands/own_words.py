@@ -43,7 +43,7 @@ async def opt_out(service: MemoryService, asker: Asker, command: OwnWords) -> st
     gone = await service.opt_out(_person(asker), _guild(asker, command))
     return (
         f"Done: I no longer remember what you write {_place(asker, command)}, and {_erased(gone)}. "
-        "/privacy opt-in takes this back; what was erased stays erased."
+        f"{service.erasing} /privacy opt-in takes this back; what was erased stays erased."
     )
 
 
@@ -70,7 +70,7 @@ async def forget_me(service: MemoryService, asker: Asker, command: OwnWords) -> 
         return f"Done: {_erased(await service.forget_person(user, guild_id))}."
 
     question = (
-        f"This erases {stored} of yours {_place(asker, command)} for good. "
+        f"This erases {stored} of yours {_place(asker, command)} for good. {service.erasing} "
         "To be left out from now on as well, use /privacy opt-out."
     )
     return Erasure(question, f"Erase {stored}", erase)

@@ -113,7 +113,10 @@ class Running:
                 reranker=None if loadout.reranker is None else loadout.reranker.name,
                 device=f"{loadout.profile.device} ({loadout.profile.dtype}){_busy(loadout.worker.health().busy_for)}",
                 index=index,
-                last_error=self.ingest.last_error or self.label_worker.last_error or self.recall.last_error,
+                last_error=self.ingest.last_error
+                or self.label_worker.last_error
+                or self.recall.last_error
+                or repository.rewriter.problem,
                 latency=self.recall.latency.percentiles(),
                 uptime=0.0,
                 degraded=loadout.problem or self.switch.problem,

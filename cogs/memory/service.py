@@ -7,7 +7,6 @@ import datetime as dt
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import partial
 
 from cogs.memory.caches.memory_caches import MemoryCaches
 from cogs.memory.housekeeping import Housekeeping
@@ -53,6 +52,7 @@ class MemoryService:
 
     def __init__(self, settings: Settings, repository: Repository, lock: FolderLock | None) -> None:
         self.repository = repository
+        self.erasing = repository.erasing  # what people are told about the bytes of what they erase
         self.profile_table = profile_rules.load_profiles(settings.profiles_file)
         self.operators = settings.operator_ids
         self._grace_days = settings.guild_grace_days
@@ -87,10 +87,7 @@ class MemoryService:
         if lock is not None:
             lock.acquire()
         try:
-            url, folder = settings.sqlalchemy_url, settings.data_dir
-            secret = None if settings.secret is None else settings.secret.get_secret_value()
-            opened = partial(Repository.open, url, folder, secret=secret, exclusive=exclusive)
-            repository = await asyncio.to_thread(opened)
+            repository = await asyncio.to_thread(Repository.from_settings, settings, exclusive)
             return cls(settings, repository, lock)
         except BaseException:
             if lock is not None:
@@ -199,8 +196,7 @@ class MemoryService:
         Raises:
             StorageError: nothing was written.
         """
-        saved = await asyncio.to_thread(self._remember, messages, mark_seen)
-        return saved
+        return await asyncio.to_thread(self._remember, messages, mark_seen)
 
     def _remember(self, messages: Sequence[IncomingMessage], mark_seen: bool = True) -> int:
         parts = self._parts

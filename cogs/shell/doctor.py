@@ -145,8 +145,7 @@ def _embedder(service: EmbeddingService) -> str:
 
 
 def _verified(settings: Settings, repair: bool) -> Finding:
-    secret = None if settings.secret is None else settings.secret.get_secret_value()
-    repository = Repository.open(settings.sqlalchemy_url, settings.data_dir, secret=secret)
+    repository = Repository.from_settings(settings)
     try:
         found: Verification = repair_stores(repository, settings.data_dir) if repair else verify_stores(repository)
         if found.agrees:

@@ -18,10 +18,13 @@ from cogs.memory.errors import StorageError
 from cogs.memory.records import Attachment, IncomingMessage, StoredMessage
 from cogs.memory.storage.database import sqlite_module, storage_errors
 from cogs.memory.storage.process_lock import ProcessLock
-from cogs.memory.storage.tables import Channel, Message, table_of
+from cogs.memory.storage.tables import Channel, Message, Meta, table_of
 
 MESSAGES = table_of(Message)
 CHANNELS = table_of(Channel)
+META = table_of(Meta)
+TRACES_SINCE = "traces_since"
+"""The small fact that says since when PostgreSQL's files hold text that was deleted, in milliseconds since 1970."""
 _LINK = re.compile(r"https?://", re.IGNORECASE)
 _IMAGE = re.compile(r"\.(png|jpe?g|gif|webp|bmp|avif|heic)$", re.IGNORECASE)
 
@@ -104,6 +107,12 @@ class Database:
         }
         db.execute(sa.text(statement), values)
 
+    def text_went(self, db: sa.Connection) -> None:
+        """Note inside a transaction that text was deleted or replaced, so that the tables are rewritten in time."""
+        if not self.sqlite:
+            since = {"key": TRACES_SINCE, "value": str(time.time_ns() // 1_000_000)}
+            self.insert(db, META, [since])
+
     def next_seqs(self, count: int) -> list[int]:
         """Return ``count`` change numbers that were never given before, by this process or an earlier one."""
         first = max(time.time_ns() // 1000, self._last_seq + 1)
@@ -167,6 +176,7 @@ def message_row(message: IncomingMessage) -> dict[str, Any]:
         "has_image": image,
         "has_file": bool(message.attachments),
         "proxied_for": message.proxied_for,
+        "forwarded_from": message.forwarded_from,
     }
 
 

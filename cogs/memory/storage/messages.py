@@ -144,6 +144,7 @@ class MessageStore:
         """Delete what was computed from messages, and queue the answers to them, whose vectors saw their text."""
         if not message_ids:
             return
+        self._database.text_went(db)
         for table in (VECTORS, MESSAGE_LABELS, PASSAGES):
             db.execute(sa.delete(table).where(table.c.message_id.in_(self._database.ids(message_ids))))
         self._keywords.delete(db, message_ids)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from cogs.memory.storage.connection import Database
-from cogs.memory.storage.tables import Meta, table_of
-
-META = table_of(Meta)
+from cogs.memory.storage.connection import META, Database
 
 
 class MetaStore:

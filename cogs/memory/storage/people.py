@@ -134,6 +134,8 @@ class PeopleStore:
             query = query.where(MESSAGES.c.guild_id == guild_id)
         with self._database.writing() as db:
             rows = list(db.execute(query).mappings())
+            if rows:
+                self._database.text_went(db)
             for row in rows:
                 content = _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) == user_id else m[0], row["content"])
                 number = row["id"]

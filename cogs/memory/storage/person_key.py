@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet, InvalidToken
 
 from cogs.memory.errors import StorageError
-from cogs.memory.storage.connection import Database
-from cogs.memory.storage.meta import META, MetaStore
+from cogs.memory.storage.connection import META, Database
+from cogs.memory.storage.meta import MetaStore
 from cogs.memory.storage.tables import Forgotten, OptOut, table_of
 
 NAME: Final = "person_key"

@@ -58,14 +58,13 @@ class ProcessLock:
         """
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
-        connection = self._connection
-        if connection is None:
-            raise StorageError(TAKEN)
         with self._mutex:
+            connection = self._connection
             try:
-                connection.scalar(sa.select(1))
-                self._looked = time.monotonic()
-                return
+                if connection is not None:
+                    connection.scalar(sa.select(1))
+                    self._looked = time.monotonic()
+                    return
             except DBAPIError:
                 self._drop()
         self.acquire()

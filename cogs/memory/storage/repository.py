@@ -22,15 +22,19 @@ from cogs.memory.storage.person_key import person_key
 from cogs.memory.storage.postgresql_keywords import PostgresqlKeywords
 from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.process_lock import ProcessLock
+from cogs.memory.storage.rewriting import HOURS, Rewriter
 from cogs.memory.storage.scope import ScopedReader
 from cogs.memory.storage.search_rows import SearchRows
 from cogs.memory.storage.vectors import VectorRows
+from config.settings import Settings
 
 
 class Repository:
     """The stores of one database. ``write_lock`` is held over "commit, then change the index"."""
 
-    def __init__(self, engine: sa.Engine, hasher: PersonHasher, lock: ProcessLock | None = None) -> None:
+    def __init__(
+        self, engine: sa.Engine, hasher: PersonHasher, lock: ProcessLock | None = None, rewrite_hours: float = HOURS
+    ) -> None:
         self.database = Database(engine, lock)
         self.write_lock = self.database.write_lock
         scoped = ScopedReader(self.database)
@@ -48,13 +52,26 @@ class Repository:
         self.passages = PassageStore(self.database)
         self.meta = MetaStore(self.database)
         self._eraser = Eraser(self.database)
+        self.rewriter = Rewriter(self.database, rewrite_hours)
 
     @classmethod
-    def open(cls, url: str, data_dir: Path, *, secret: str | None = None, exclusive: bool = False) -> Repository:
-        """Open a database and bring its schema up to date; ``exclusive`` owns it while the process lives.
+    def open(
+        cls,
+        url: str,
+        data_dir: Path,
+        *,
+        secret: str | None = None,
+        exclusive: bool = False,
+        rewrite_hours: float = HOURS,
+    ) -> Repository:
+        """Open a database and bring its schema up to date.
 
-        ``secret`` wraps the key of people's opt-outs; a ``person.key`` of an earlier version in ``data_dir`` is taken
-        in.
+        Args:
+            url: SQLAlchemy's URL of it.
+            data_dir: where the ``person.key`` of an earlier version is, which is taken in.
+            secret: what wraps the key of people's opt-outs, if anything.
+            exclusive: whether to own the database while the process lives.
+            rewrite_hours: within how many hours PostgreSQL's files let go of what was deleted.
 
         Raises:
             StorageError: it cannot be opened, another process owns it, or the key of its opt-outs is not here.
@@ -66,7 +83,7 @@ class Repository:
                 lock.acquire()
             migrate(engine)
             key = person_key(Database(engine), data_dir, secret)
-            return cls(engine, PersonHasher(key), lock)
+            return cls(engine, PersonHasher(key), lock, rewrite_hours)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -76,6 +93,31 @@ class Repository:
     def erase_traces(self) -> bool:
         """Erase what the files hold of deleted text; return whether it is done, see :class:`Eraser`."""
         return self._eraser.erase_traces()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, exclusive: bool = False) -> Repository:
+        """Open the database that the settings name, see :meth:`open`."""
+        return cls.open(
+            settings.sqlalchemy_url,
+            settings.data_dir,
+            secret=None if settings.secret is None else settings.secret.get_secret_value(),
+            exclusive=exclusive,
+            rewrite_hours=settings.rewrite_hours,
+        )
+
+    @property
+    def erasing(self) -> str:
+        """What people are told about the bytes of what they erase, in this database."""
+        if self.database.sqlite:
+            return (
+                "It is out of every answer at once, and overwritten in the files within seconds; backups that the "
+                "operator made keep it until they are deleted."
+            )
+        return (
+            "It is out of every answer at once, and overwritten in the database's files and log within "
+            f"{self.rewriter.hours:g} hours; "
+            "standbys and backups that the operator made keep it until they are replaced."
+        )
 
     def close(self) -> None:
         """Close every connection and file."""

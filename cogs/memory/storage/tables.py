@@ -80,7 +80,8 @@ class Channel(Base):
 class Message(Base):
     """One remembered message. ``revision`` grows with every change, so that late work cannot overwrite it.
 
-    ``proxied_for`` is the person for whom a webhook wrote it (PluralKit, Tupperbox), where that is known.
+    ``proxied_for`` is the person for whom a webhook wrote it (PluralKit, Tupperbox), where that is known;
+    ``forwarded_from`` is the message that it forwards.
     """
 
     __tablename__ = "messages"
@@ -89,6 +90,12 @@ class Message(Base):
         Index("ix_messages_author", "author_id", "guild_id"),
         Index("ix_messages_queue", "index_state", "id"),
         Index("ix_messages_reply", "reply_to_id"),
+        Index(
+            "ix_messages_forwarded_from",
+            "forwarded_from",
+            sqlite_where=text("forwarded_from IS NOT NULL"),
+            postgresql_where=text("forwarded_from IS NOT NULL"),
+        ),
         Index(
             "ix_messages_proxied_for",
             "proxied_for",
@@ -114,6 +121,7 @@ class Message(Base):
     has_image: Mapped[bool] = mapped_column(Boolean, default=False)
     has_file: Mapped[bool] = mapped_column(Boolean, default=False)
     proxied_for: Mapped[int | None] = mapped_column(BigInteger)
+    forwarded_from: Mapped[int | None] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(Integer, default=1)
     index_state: Mapped[int] = mapped_column(Integer, default=PENDING)
 
@@ -155,6 +163,15 @@ class Forgotten(Base):
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     before_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class SilentName(Base):
+    """A name under which a person who said stop was known, as a keyed hash, with the hash of their opt-out."""
+
+    __tablename__ = "silent_names"
+
+    name_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    person_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
 class Label(Base):

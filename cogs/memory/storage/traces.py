@@ -13,6 +13,8 @@ from cogs.memory.storage.repository import Repository
 log = logging.getLogger(__name__)
 ERASE_SECONDS = 0.5
 """How long the files may hold the bytes of text that was deleted or replaced, where they are not very large."""
+REWRITE_SECONDS = 60.0
+"""How often it is looked whether PostgreSQL's tables are due."""
 
 
 class TraceEraser:
@@ -34,6 +36,18 @@ class TraceEraser:
 
     async def run(self) -> None:
         """Erase whenever something was deleted or replaced, until cancelled."""
+        await asyncio.gather(self._erase(), self._rewrite())
+
+    async def _rewrite(self) -> None:
+        """Let PostgreSQL's tables be rewritten in time; SQLite's file needs none of it."""
+        while not self._repository.database.sqlite:
+            try:
+                await asyncio.to_thread(self._repository.rewriter.rewrite_if_due)
+            except StorageError as error:
+                log.warning("the tables could not be rewritten yet: %s", error)
+            await asyncio.sleep(REWRITE_SECONDS)
+
+    async def _erase(self) -> None:
         pause = ERASE_SECONDS
         while True:
             await self._wanted.wait()

@@ -28,6 +28,14 @@ def upgrade() -> None:
     """Apply."""
     op.add_column("guilds", sa.Column("application_id", sa.BigInteger(), nullable=True))
     op.add_column("messages", sa.Column("proxied_for", sa.BigInteger(), nullable=True))
+    op.add_column("messages", sa.Column("forwarded_from", sa.BigInteger(), nullable=True))
+    op.create_index(
+        "ix_messages_forwarded_from",
+        "messages",
+        ["forwarded_from"],
+        sqlite_where=sa.text("forwarded_from IS NOT NULL"),
+        postgresql_where=sa.text("forwarded_from IS NOT NULL"),
+    )
     op.create_index(
         "ix_messages_proxied_for",
         "messages",
@@ -40,6 +48,12 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("before_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
+    )
+    op.create_table(
+        "silent_names",
+        sa.Column("name_digest", sa.String(length=64), nullable=False),
+        sa.Column("person_digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("name_digest", "person_digest"),
     )
     if op.get_bind().dialect.name == "sqlite":
         # What the index's own directory still holds of words that were forgotten goes with the old segments.
@@ -81,7 +95,10 @@ def downgrade() -> None:
         )
         op.execute("INSERT INTO keywords SELECT id, to_tsvector('simple', content || ' ' || author_name) FROM messages")
         op.execute("CREATE INDEX ix_keywords_body ON keywords USING gin(body)")
+    op.drop_table("silent_names")
     op.drop_table("forgotten")
+    op.drop_index("ix_messages_forwarded_from", "messages")
+    op.drop_column("messages", "forwarded_from")
     op.drop_index("ix_messages_proxied_for", "messages")
     op.drop_column("messages", "proxied_for")
     op.drop_column("guilds", "application_id")
