@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from cogs.app.errors import Errors
 from cogs.app.open_pages import OpenPages
 from cogs.app.page import gate_of
+from cogs.app.withdrawals import Withdrawals
 from cogs.gateway.backfill import Backfills
 from cogs.gateway.catch_up import CatchUp
 from cogs.gateway.intake import Intake
@@ -83,6 +84,7 @@ class MnemeBot(commands.AutoShardedBot):
         self.intake = Intake(service, self._intake_failed)
         self.catch_up = CatchUp(self, service, self.intake)
         self.backfills = Backfills(service, self.intake, self.catch_up)
+        self.withdrawals = Withdrawals(self, service)
         self.open_pages = OpenPages()
         self.gate = gate_of(self)
         self.failure: BaseException | None = None
@@ -97,6 +99,7 @@ class MnemeBot(commands.AutoShardedBot):
         for extension in EXTENSIONS:
             await self.load_extension(extension)
         self.start_task(self._register(), "register commands")
+        self.start_task(self.withdrawals.run(), "changing earlier replies")
 
     async def _register(self) -> None:
         def note(state: RetryCallState) -> None:

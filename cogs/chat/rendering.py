@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cogs.memory.records import Hit
@@ -25,6 +25,7 @@ FITTING = 0.1
 BESIDE = 0.05
 """Others are quoted beside it from this probability on: where several answer, they share what is certain."""
 _QUOTED = 5
+TAKEN_BACK = "…\n-# What this answer rested on was changed or taken back."
 _QUOTE_WIDTH = 220
 
 
@@ -121,6 +122,22 @@ def extractive_answer(
         plain.append(f"  “{quote}”\n  — {_source(hit, now, str)} [{number}]")
         cited.append(hit.message.id)
     return Answer("\n".join(blocks), "\n".join(plain), tuple(cited))
+
+
+def without_quotations(text: str, message_ids: Collection[int]) -> str:
+    """Return an answer of :func:`extractive_answer`, as Discord shows it, without what it quotes of some messages.
+
+    Where a quotation cannot be told from the rest any more, nothing is left.
+    """
+    lines = text.split("\n")
+    found = 0
+    for place, line in enumerate(lines):
+        if line.startswith("— ") and line.endswith(tuple(f"/{message_id}>)" for message_id in message_ids)):
+            found += 1
+            lines[place] = "— …"
+            if place and lines[place - 1].startswith("> "):
+                lines[place - 1] = "> …"
+    return "\n".join(lines) if found == len(message_ids) else TAKEN_BACK
 
 
 def _fits(hit: Hit, least: float) -> bool:

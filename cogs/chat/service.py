@@ -77,8 +77,9 @@ class ReplyUpdate:
 
     ``text`` is ready for Discord (at most 2,000 characters, no mention that pings, citations as jump links) and
     ``plain`` is the same for a terminal. ``cited`` holds the ids of the messages that it cites, ``given`` those that
-    the model was shown. ``extractive`` says that no model wrote it. ``result`` is the recall behind it, which names
-    the reranker that scored it. ``withdrawn`` says that what was shown before must go at once.
+    the model was shown, and ``rests_on`` these and the turns: all that the reply may repeat. ``extractive`` says that
+    no model wrote it. ``result`` is the recall behind it, which names the reranker that scored it. ``withdrawn`` says
+    that what was shown before must go at once.
     """
 
     text: str
@@ -91,6 +92,7 @@ class ReplyUpdate:
     tokens_saved: int = 0
     result: RecallResult | None = None
     withdrawn: bool = False
+    rests_on: tuple[int, ...] = ()
 
 
 class ChatService:
@@ -252,17 +254,19 @@ class ChatService:
                 said, answer = await asyncio.to_thread(_rendered, written, prompt.given, now, final=False)
                 next_update = time.monotonic() + self._seconds_between_updates
                 if said:
-                    yield self._update(prompt, result, answer, final=False)
+                    yield replace(self._update(prompt, result, answer, final=False), rests_on=tuple(ground))
         said, answer = await asyncio.to_thread(_rendered, written, prompt.given, now, final=True)
         if not said:
             log.warning("the language model returned no words")
             raise LlmError("The language model returned nothing.")
         await self._require(ground, readable)
-        yield self._update(prompt, result, answer, final=True)
+        yield replace(self._update(prompt, result, answer, final=True), rests_on=tuple(ground))
 
     async def _ground(self, prompt: Prompt, turns: Sequence[Turn], scope: Scope) -> dict[int, str]:
         """Map the messages that a prompt shows to what they say; turns that nobody remembers are left out."""
-        ground = await self._said([turn.message_id for turn in turns if turn.message_id is not None], scope)
+        turned = [turn.message_id for turn in turns if turn.message_id is not None]
+        turned += [message_id for turn in turns for message_id in turn.quotes]
+        ground = await self._said(turned, scope)
         return ground | {hit.message.id: body(hit.message) for hit in prompt.given}
 
     async def _require(self, ground: Mapping[int, str], readable: Callable[[], Awaitable[Scope]]) -> None:
@@ -295,6 +299,7 @@ class ChatService:
             final=True,
             cited=answer.cited,
             given=answer.cited,
+            rests_on=answer.cited,
             extractive=True,
             notice=failure or degraded_notice(result),
             result=result,

@@ -64,6 +64,7 @@ class Chat(commands.Cog):
             raise
         finally:
             self._running -= 1
+            self.bot.withdrawals.growing.discard(growing.id)
 
     async def _write(self, message: discord.Message, growing: GrowingReply) -> None:
         assert self.bot.user is not None
@@ -82,8 +83,17 @@ class Chat(commands.Cog):
                 scope_now=None if message.guild is None else lambda: self._scope(message),
                 turns_now=lambda scope: self._turns(message, scope),
             )
+            kept: tuple[object, ...] = ()
             async for update in updates:
                 await growing.show(_with_notice(update), final=update.final or update.withdrawn)
+                rests_on = (growing.id, update.rests_on, update.extractive)
+                if growing.id and rests_on != kept:
+                    # What is withdrawn between the last look and this is withdrawn from the start.
+                    self.bot.withdrawals.growing.add(growing.id)
+                    await self.bot.service.quotations.keep(
+                        growing.id, message.channel.id, update.rests_on, written=not update.extractive
+                    )
+                    kept = rests_on
 
     async def _scope(self, message: discord.Message) -> Scope:
         """Return what everybody who will see the reply may read."""
@@ -106,9 +116,19 @@ class Chat(commands.Cog):
         turns = []
         for said in reversed(recent):
             silent = guild_id is not None and await self.bot.service.is_opted_out(said.author.id, guild_id)
-            if said.content.strip() and not silent:
-                turns.append(Turn(said.author.display_name, said.content[:TURN_CHARACTERS], said.id))
+            quotes = await self._quoted(said, scope)
+            if said.content.strip() and not silent and quotes is not None:
+                turns.append(Turn(said.author.display_name, said.content[:TURN_CHARACTERS], said.id, quotes))
         return turns
+
+    async def _quoted(self, said: discord.Message, scope: Scope) -> tuple[int, ...] | None:
+        """Return what a message quotes where it is the bot's own, or ``None`` where not all of it stands any more."""
+        if said.author != self.bot.user:
+            return ()
+        quotes = await self.bot.service.quotations.standing(said.id)
+        if quotes is None or len(await self.bot.service.messages(quotes, scope)) < len(quotes):
+            return None
+        return tuple(quotes)
 
 
 class GrowingReply:
@@ -118,6 +138,11 @@ class GrowingReply:
         self._question = question
         self._sent: discord.Message | None = None
         self._pacer = Pacer()
+
+    @property
+    def id(self) -> int:
+        """The id of the reply; 0 while nothing was sent."""
+        return 0 if self._sent is None else self._sent.id
 
     async def show(self, text: str, *, final: bool) -> None:
         """Show the text as it is now, or leave it to a later call where the last one was just before."""

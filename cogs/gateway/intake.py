@@ -107,8 +107,11 @@ async def insist(work: Callable[[], Awaitable[object]], what: str) -> None:
     def note(state: RetryCallState) -> None:
         log.warning("%s must wait: %s", what, state.outcome and state.outcome.exception())
 
+    async def attempt() -> None:
+        await work()  # what a plain function returns would not be waited for
+
     await AsyncRetrying(
         retry=retry_if_exception_type(StorageError),
         wait=wait_exponential(FIRST_PAUSE, LONGEST_PAUSE),
         before_sleep=note,
-    )(work)
+    )(attempt)

@@ -127,11 +127,15 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One recent turn of the conversation that a query stands in; ``message_id`` where it is a message."""
+    """One recent turn of the conversation that a query stands in.
+
+    ``message_id`` where it is a message; ``quotes`` are the messages that it quotes where it is a reply of the bot.
+    """
 
     author_name: str
     content: str
     message_id: int | None = None
+    quotes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cogs.memory.models.loadout import Loadout, LoadoutFactory
 from cogs.memory.profile_switch import ProfileLoader, Progress
 from cogs.memory.recall.browsing import Browsing
 from cogs.memory.recall.insight import Insight
+from cogs.memory.recall.quotations import Quotations
 from cogs.memory.records import (
     ChannelInfo,
     IncomingMessage,
@@ -69,6 +70,7 @@ class MemoryService:
         self._loader = ProfileLoader(repository, self.profile_table, factory, settings.profile)
         self._caches = MemoryCaches(repository, remember_all=settings.remember == "all")
         self._door = Door(repository)
+        self.quotations = Quotations(repository.quotations)
         self._opened = time.monotonic()
         self._tokens_saved = 0
         self._running: Running | None = None
@@ -181,10 +183,6 @@ class MemoryService:
     async def channels(self, guild_id: int) -> list[ChannelInfo]:
         """Return the channels and threads of a server that the memory knows."""
         return await asyncio.to_thread(self.repository.guilds.channels, guild_id)
-
-    async def channel(self, channel_id: int) -> ChannelInfo | None:
-        """Return what is known of a channel, in whichever server it is."""
-        return await asyncio.to_thread(self.repository.guilds.channel, channel_id)
 
     async def remember(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> int:
         """Commit messages and return; they are embedded in the background. Returns how many are new or changed.

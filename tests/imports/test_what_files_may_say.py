@@ -56,8 +56,7 @@ async def test_a_private_thread_stays_private_whatever_files_say(tmp_path: Path)
         assert "another server" in (await import_files(service, [stolen])).not_imported[0].why
         assert (await import_files(service, [public, moved])).imported == 2
         assert THREAD not in await readable(service)
-        known = await service.channel(THREAD)
-        assert known is not None
+        known = {channel.id: channel for channel in await service.channels(GUILD)}[THREAD]
         assert (known.guild_id, known.kind, known.parent_id, known.private) == (GUILD, "thread", PLANS, True)
 
 

@@ -62,12 +62,6 @@ class GuildStore:
             rows = db.execute(sa.select(CHANNELS).where(CHANNELS.c.guild_id == guild_id)).mappings()
             return [_channel(row) for row in rows]
 
-    def channel(self, channel_id: int) -> ChannelInfo | None:
-        """Return one channel, in whichever server it is."""
-        with self._database.reading() as db:
-            row = db.execute(sa.select(CHANNELS).where(CHANNELS.c.id == channel_id)).mappings().first()
-            return None if row is None else _channel(row)
-
     def ids(self) -> list[int]:
         """Return every server that has messages or a record."""
         with self._database.reading() as db:

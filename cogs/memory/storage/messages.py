@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from cogs.memory.storage.guilds import GUILDS, TOMBSTONES, GuildStore
 from cogs.memory.storage.keywords import KeywordStore, keywords_of
 from cogs.memory.storage.labels import MESSAGE_LABELS
 from cogs.memory.storage.people import PASSAGES, PeopleStore
+from cogs.memory.storage.quotations import QuotationStore
 from cogs.memory.storage.steady_clock import SteadyClock
 from cogs.memory.storage.tables import PENDING
 from cogs.memory.storage.vectors import VECTORS
@@ -55,13 +57,25 @@ class MessageStore:
         guilds: GuildStore,
         people: PeopleStore,
         keywords: KeywordStore,
+        quotations: QuotationStore,
         clock: SteadyClock | None = None,
     ) -> None:
+        """Build it over the stores that a message is written to.
+
+        Args:
+            database: where the rows lie.
+            guilds: keeps the channels' watermarks.
+            people: knows who said stop.
+            keywords: the keyword index.
+            quotations: which replies quote a message.
+            clock: the present, by which messages are too old to be kept.
+        """
         self._database = database
         self._guilds = guilds
         self._people = people
         self._keywords = keywords
         self._clock = clock or SteadyClock()
+        self._quotations = quotations
 
     def save(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> Saved:
         """Commit new and changed messages, their keywords and their place in the queue, in one transaction.
@@ -124,6 +138,7 @@ class MessageStore:
                     .values(**row, revision=MESSAGES.c.revision + 1, index_state=PENDING)
                 )
             self._forget_derived(db, [row["id"] for row in changed])
+            self._quotations.withdraw(db, [row["id"] for row in changed if _says_another(stored[row["id"]], row)])
             self._keywords.write(db, [keywords_of(row) for row in new + changed])
             newest: dict[int, int] = {}
             for message in latest.values():
@@ -176,6 +191,7 @@ class MessageStore:
             db.scalars(sa.select(MESSAGES.c.id).where(MESSAGES.c.id.in_(wanted), MESSAGES.c.guild_id == guild_id))
         )
         self._forget_derived(db, present)
+        self._quotations.withdraw(db, message_ids)
         db.execute(sa.delete(MESSAGES).where(MESSAGES.c.id.in_(self._database.ids(present))))
         dead = set(message_ids) - set(
             db.scalars(sa.select(TOMBSTONES.c.message_id).where(TOMBSTONES.c.message_id.in_(wanted)))
@@ -229,3 +245,8 @@ class MessageStore:
             rows = db.execute(sa.select(MESSAGES).where(wanted)).mappings().all()
             self._keywords.delete(db, [row["id"] for row in rows])
             self._keywords.write(db, [keywords_of(row) for row in rows])
+
+
+def _says_another(old: sa.RowMapping, new: Mapping[str, Any]) -> bool:
+    """Return whether something that a message said is no longer in it; Discord adds the preview of a link later."""
+    return old["content"] != new["content"] or not new["embed_text"].startswith(old["embed_text"])

@@ -22,6 +22,7 @@ from cogs.memory.storage.person_key import person_key
 from cogs.memory.storage.postgresql_keywords import PostgresqlKeywords
 from cogs.memory.storage.prepared_passages import PassageStore
 from cogs.memory.storage.process_lock import ProcessLock
+from cogs.memory.storage.quotations import QuotationStore
 from cogs.memory.storage.rewriting import HOURS, Rewriter
 from cogs.memory.storage.scope import ScopedReader
 from cogs.memory.storage.search_rows import SearchRows
@@ -47,7 +48,8 @@ class Repository:
         self.overview = OverviewRows(self.database, scoped)
         self.judgements = JudgementStore(self.database, scoped)
         self.people = PeopleStore(self.database, self.keywords, hasher)
-        self.messages = MessageStore(self.database, self.guilds, self.people, self.keywords)
+        self.quotations = QuotationStore(self.database)
+        self.messages = MessageStore(self.database, self.guilds, self.people, self.keywords, self.quotations)
         self.vectors = VectorRows(self.database)
         self.passages = PassageStore(self.database)
         self.meta = MetaStore(self.database)
