@@ -67,8 +67,6 @@ def find_candidates(
 ) -> Candidates:
     """Return the candidates for a query within a scope, the best ``rows`` of them with their messages.
 
-    ``vector`` has shape (dim,), or is None where the query could not be embedded: then keywords alone decide.
-
     Args:
         repository: the rows and the keyword index.
         indexes: the vectors.
@@ -76,6 +74,7 @@ def find_candidates(
         vector: of the query, shape (dim,); ``None`` where it could not be embedded: then keywords alone decide.
         scope: the channels that the reader may see.
         filters: which of their messages may be found.
+        titles: the threads of servers by the words of their titles.
         exclude: messages that must not be found.
         rows: how many candidates are read from the database.
         depth: how many candidates each of the two searches brings.
