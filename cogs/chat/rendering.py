@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cogs.memory.records import Hit
 from cogs.memory.text.excerpts import excerpt, fit
-from cogs.memory.text.presentation import EARLIER, MESSAGE, author_label, channel_label, message_text, when_text
+from cogs.memory.text.presentation import EARLIER, MESSAGE, author_label, channel_label, message_text, stamp, when_text
 from cogs.memory.text.sanitize import defused, discord_length, markdown, whole_links
 
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
@@ -62,7 +62,7 @@ def render_answer(said: str, given: Sequence[Hit], now: dt.datetime, limit: int 
     safe = _harmless(said)
     cited = _cited_numbers(safe, len(given))
     sources = "\n".join(
-        f"-# [[{number}]](<{given[number - 1].message.jump_url}>) {_source(given[number - 1], now, markdown)}"
+        f"-# [[{number}]](<{given[number - 1].message.jump_url}>) {_marked_source(given[number - 1])}"
         for number in cited[:_QUOTED]
     )
 
@@ -70,7 +70,7 @@ def render_answer(said: str, given: Sequence[Hit], now: dt.datetime, limit: int 
         body = _with_citations(text, given, lambda number, hit: f"[[{number}]](<{hit.message.jump_url}>)")
         return body + (f"\n{sources}" if sources else "")
 
-    plain_sources = "\n".join(f"[{number}] {_source(given[number - 1], now, str)}" for number in cited[:_QUOTED])
+    plain_sources = "\n".join(f"[{number}] {_source(given[number - 1], now)}" for number in cited[:_QUOTED])
     plain = _with_citations(safe, given, lambda number, _: f"[{number}]")
     return Answer(
         text=_trimmed(safe, rendered, limit),
@@ -114,12 +114,12 @@ def extractive_answer(
         quote = " ".join("".join(span.text for span in excerpt(body, "", names=names, width=_QUOTE_WIDTH)).split())
         quote = f"{EARLIER}{quote}" if hit.replaced_by else quote
         link = f"[[{number}]](<{hit.message.jump_url}>)"
-        block = f"> {fit(quote, 2 * _QUOTE_WIDTH)}\n— {_source(hit, now, markdown)} {link}"
+        block = f"> {fit(quote, 2 * _QUOTE_WIDTH)}\n— {_marked_source(hit)} {link}"
         if used + 1 + discord_length(block) > MESSAGE:
             break
         used += 1 + discord_length(block)
         blocks.append(block)
-        plain.append(f"  “{quote}”\n  — {_source(hit, now, str)} [{number}]")
+        plain.append(f"  “{quote}”\n  — {_source(hit, now)} [{number}]")
         cited.append(hit.message.id)
     return Answer("\n".join(blocks), "\n".join(plain), tuple(cited))
 
@@ -145,10 +145,15 @@ def _fits(hit: Hit, least: float) -> bool:
     return hit.rerank_score is None or hit.rerank_score >= least
 
 
-def _source(hit: Hit, now: dt.datetime, escape: Callable[[str], str]) -> str:
+def _source(hit: Hit, now: dt.datetime) -> str:
     message = hit.message
-    label = f"{author_label(message)}, {when_text(message.created_at, now)} · {channel_label(message)}"
-    return escape(label)
+    return f"{author_label(message)}, {when_text(message.created_at, now)} · {channel_label(message)}"
+
+
+def _marked_source(hit: Hit) -> str:
+    """Return the same for Discord, which shows everybody their own time."""
+    message = hit.message
+    return f"{markdown(author_label(message))}, {stamp(message.created_at)} · {markdown(channel_label(message))}"
 
 
 def _harmless(text: str) -> str:

@@ -319,8 +319,12 @@ def _always(scope: Scope) -> Callable[[], Awaitable[Scope]]:
     return same
 
 
-def build_chat(settings: Settings, service: MemoryService) -> ChatService:
+def build_chat(
+    settings: Settings, service: MemoryService, clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+) -> ChatService:
     """Return the chat service that the settings describe, extractive where they name no language model.
+
+    ``clock`` tells the present in the zone in which times are written out.
 
     Raises:
         LlmError: only half of a language model is set.
@@ -328,7 +332,11 @@ def build_chat(settings: Settings, service: MemoryService) -> ChatService:
 
     llm = model_from_settings(settings)
     return ChatService(
-        service, llm, context_tokens=settings.llm_context_tokens, on_tokens_saved=service.count_saved_tokens
+        service,
+        llm,
+        context_tokens=settings.llm_context_tokens,
+        on_tokens_saved=service.count_saved_tokens,
+        clock=clock,
     )
 
 

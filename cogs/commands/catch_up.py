@@ -16,7 +16,7 @@ from cogs.memory.recall.dates import parse_when
 from cogs.memory.recall.digest import CONVERSATIONS, Digest, digests
 from cogs.memory.records import JsonObject
 from cogs.memory.text.excerpts import excerpt, excerpt_markdown, fit
-from cogs.memory.text.presentation import author_label, counted, message_text, span_sentence, when_text
+from cogs.memory.text.presentation import author_label, counted, message_text, span_sentence, stamp, when_text
 from cogs.memory.text.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class CatchUpAnswer:
     def sections(self, names: Mapping[int, str] | None = None) -> list[tuple[str, str]]:
         """Return a heading and its markdown for each conversation; ``names`` are of mentioned members and channels."""
         return [
-            (self._heading(digest), self._lines(digest, names, marked=True)) for digest in self.found[:CONVERSATIONS]
+            (self._heading(digest), f"{stamp(digest.first.created_at)}\n{self._lines(digest, names, marked=True)}")
+            for digest in self.found[:CONVERSATIONS]
         ]
 
     def summary(self) -> str:
@@ -77,7 +78,8 @@ class CatchUpAnswer:
         """Return the whole answer as plain text."""
         lines = [self.summary()]
         for digest in self.found[:CONVERSATIONS]:
-            lines += ["", self._heading(digest), self._lines(digest, None, marked=False)]
+            when = when_text(digest.first.created_at, self.asker.now)
+            lines += ["", f"{self._heading(digest)} · {when}", self._lines(digest, None, marked=False)]
         return "\n".join(lines)
 
     def as_json(self) -> JsonObject:
@@ -111,10 +113,7 @@ class CatchUpAnswer:
         more = f" and {len(digest.people) - PEOPLE} more" if len(digest.people) > PEOPLE else ""
         mark = "@you · " if digest.mentions_reader else ""
         channel = one_line(self.channels.get(digest.channel_id, ""), 60) or "a channel"
-        when = when_text(digest.first.created_at, self.asker.now)
-        return (
-            f"{mark}#{channel} · {', '.join(people) or 'a bot'}{more} · {counted(digest.messages, 'message')} · {when}"
-        )
+        return f"{mark}#{channel} · {', '.join(people) or 'a bot'}{more} · {counted(digest.messages, 'message')}"
 
     def _lines(self, digest: Digest, names: Mapping[int, str] | None, *, marked: bool) -> str:
         signs = [(turn, "") for turn in digest.turns]

@@ -62,6 +62,7 @@ async def _console(settings: Settings, sample: Path | None) -> int:
     from cogs.imports.spool import watching
     from cogs.memory.access.guild_view_files import exports_in, load_guild_views, save_guild_view_of
     from cogs.memory.service import MemoryService
+    from cogs.shell.clock import local_now
     from cogs.shell.console import run_console
     from cogs.shell.import_progress import import_with_bar
 
@@ -75,7 +76,7 @@ async def _console(settings: Settings, sample: Path | None) -> int:
             save_guild_view_of(sample, settings.data_dir)
         views = load_guild_views(settings.data_dir)
         async with watching(service, settings.data_dir):
-            return await run_console(service, build_chat(settings, service), views)
+            return await run_console(service, build_chat(settings, service, local_now), views)
     finally:
         await service.close()
 

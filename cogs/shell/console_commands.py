@@ -22,6 +22,7 @@ from cogs.memory.access.permissions import GuildView, audience_scope, direct_sco
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import IncomingMessage, Scope
 from cogs.memory.service import MemoryService
+from cogs.shell.clock import local_now
 
 Command = TypeVar("Command")
 DISCORD_EPOCH_MS = 1_420_070_400_000
@@ -109,7 +110,8 @@ class ConsoleCommands:
         for role in (self._view.id, *self._member.role_ids):
             bits |= self._view.role_bits.get(role, 0)
         manages = self._is_operator() or self._member.id == self._view.owner_id or may_manage(bits)
-        return Asker(self._member.id, dt.datetime.now(dt.UTC), self._readable(), self._view.id, manages)
+        now = local_now()
+        return Asker(self._member.id, now, self._readable(), self._view.id, manages, now.tzinfo or dt.UTC)
 
     # -- dispatch ------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from cogs.memory.access.guild_view_files import load_guild_views
 from cogs.memory.access.permissions import GuildView, reader_scope
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import ChannelInfo, Scope
+from cogs.shell.clock import local_now
 
 if TYPE_CHECKING:
     from cogs.memory.service import MemoryService
@@ -43,8 +44,8 @@ async def recall_command(
     Raises:
         BadRequest: what was asked cannot be understood; nothing was opened where that is clear from the words alone.
     """
-    now = dt.datetime.now(dt.UTC)
-    understand(command, now)
+    now = local_now()
+    understand(command, now, now.tzinfo or dt.UTC)
     from cogs.memory.service import MemoryService
 
     service = await MemoryService.open(settings, exclusive=False)
@@ -75,7 +76,9 @@ async def _asker(
     channels = await service.channels(guild_id)
     if as_user is not None:
         return _member(load_guild_views(settings.data_dir).get(guild_id), as_user, channels, now)
-    return Asker(OPERATOR, now, Scope.of(guild_id, [channel.id for channel in channels]), guild_id)
+    return Asker(
+        OPERATOR, now, Scope.of(guild_id, [channel.id for channel in channels]), guild_id, zone=now.tzinfo or dt.UTC
+    )
 
 
 def _member(view: GuildView | None, wanted: str, channels: list[ChannelInfo], now: dt.datetime) -> Asker:
@@ -85,4 +88,5 @@ def _member(view: GuildView | None, wanted: str, channels: list[ChannelInfo], no
             "for an import, put a guild.json beside the export."
         )
     member = member_named(view, wanted)
-    return Asker(member.id, now, reader_scope(view.with_known(channels), member, None), view.id)
+    scope = reader_scope(view.with_known(channels), member, None)
+    return Asker(member.id, now, scope, view.id, zone=now.tzinfo or dt.UTC)

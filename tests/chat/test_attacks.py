@@ -145,6 +145,8 @@ def test_on_a_result_page_it_is_text_and_fits(attack: dict[str, Any]) -> None:
     assert value.endswith(own_link)
     shown = value.removesuffix(own_link).rstrip(" ·")
     body, _, facts = shown.rpartition("\n-# ")
+    own_time, _, facts = facts.partition(" · ")
+    assert re.fullmatch(r"<t:\d+:f>", own_time)
     assert facts.startswith("rerank\\_score 0.900")
     for part in (pages[0].title_markdown, pages[0].description_markdown, pages[0].footer, name, body, facts):
         assert not pings(part)

@@ -77,7 +77,7 @@ async def test_a_reply_grows_and_ends_with_links_to_what_it_cites() -> None:
     last = updates[-1]
     assert last.text == (
         "It was blue [[1]](<https://discord.com/channels/10/20/31>), I think.\n"
-        "-# [[1]](<https://discord.com/channels/10/20/31>) Ana, 3 May, 14:05 UTC · #garden"
+        "-# [[1]](<https://discord.com/channels/10/20/31>) Ana, <t:1777817100:f> · #garden"
     )
     assert last.plain == "It was blue [1], I think.\n[1] Ana, 3 May, 14:05 UTC · #garden"
     assert last.cited == (31,)
@@ -134,9 +134,9 @@ async def test_without_a_model_the_best_memories_are_quoted_and_marked() -> None
     assert only.text == (
         "Here is what was said (quoted, no language model):\n"
         "> We painted the fence blue.\n"
-        "— Ana, 3 May, 14:05 UTC · #garden [[1]](<https://discord.com/channels/10/20/31>)\n"
+        "— Ana, <t:1777817100:f> · #garden [[1]](<https://discord.com/channels/10/20/31>)\n"
         "> The paint is in the shed.\n"
-        "— Bo, 3 May, 14:05 UTC · #garden [[2]](<https://discord.com/channels/10/20/32>)"
+        "— Bo, <t:1777817100:f> · #garden [[2]](<https://discord.com/channels/10/20/32>)"
     )
     assert "“The paint is in the shed.”\n  — Bo" in only.plain
 

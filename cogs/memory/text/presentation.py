@@ -50,13 +50,13 @@ class HitView:
     @property
     def title_markdown(self) -> str:
         """The title for an embed field's name (at most 256 characters)."""
-        return fit(f"[{self.number}] {self.author} · {self.channel} · {self.when}", EMBED_FIELD_NAME)
+        return fit(f"[{self.number}] {self.author} · {self.channel}", EMBED_FIELD_NAME)
 
     @property
     def value_markdown(self) -> str:
-        """The excerpt, score and jump link for an embed field's value (at most 1,024 characters)."""
+        """The excerpt, time, score and jump link for an embed field's value (at most 1,024 characters)."""
         facts = " · ".join(part for part in (self.score, self.badge) if part)
-        tail = f"\n-# {fit(facts, 250)} · [Jump to message](<{self.jump_url}>)"
+        tail = f"\n-# {stamp(self.timestamp)} · {fit(facts, 250)} · [Jump to message](<{self.jump_url}>)"
         return excerpt_markdown(self.excerpt, _FIELD - discord_length(tail)) + tail
 
 
@@ -263,14 +263,20 @@ def reach_phrase(reach: Reach, now: dt.datetime) -> str:
 
 
 def day_text(moment: dt.datetime, now: dt.datetime) -> str:
-    """Return e.g. ``3 May``, with the year where it is not this one."""
-    moment = moment.astimezone(dt.UTC)
-    return f"{moment.day} {moment:%B}" + (f" {moment.year}" if moment.year != now.astimezone(dt.UTC).year else "")
+    """Return e.g. ``3 May`` in the zone of ``now``, with the year where it is not this one."""
+    moment = moment.astimezone(now.tzinfo)
+    return f"{moment.day} {moment:%B}" + (f" {moment.year}" if moment.year != now.year else "")
 
 
 def when_text(moment: dt.datetime, now: dt.datetime) -> str:
-    """Return e.g. ``3 May, 14:05 UTC``, with the year where it is not this one."""
-    return f"{day_text(moment, now)}, {moment.astimezone(dt.UTC):%H:%M} UTC"
+    """Return e.g. ``3 May, 14:05 UTC`` in the zone of ``now``, with the year where it is not this one."""
+    return f"{day_text(moment, now)}, {moment.astimezone(now.tzinfo):%H:%M %Z}"
+
+
+def stamp(moment: dt.datetime | int) -> str:
+    """Return a time, or its Unix seconds, in the form that Discord shows to everybody in their own zone."""
+    seconds = moment if isinstance(moment, int) else int(moment.timestamp())
+    return f"<t:{seconds}:f>"
 
 
 def span_sentence(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cogs.memory.records import Conversation, StoredMessage
 from cogs.memory.text.excerpts import excerpt, excerpt_markdown, fit
-from cogs.memory.text.presentation import author_label, channel_label, message_text, when_text
+from cogs.memory.text.presentation import author_label, channel_label, message_text, stamp, when_text
 from cogs.memory.text.sanitize import discord_length
 
 DESCRIPTION = 4000
@@ -41,7 +41,7 @@ def talk_view(talk: Conversation, now: dt.datetime, names: Mapping[int, str] | N
         words = "".join(span.text for span in spans).replace("\n", "\n      ")
         plain.append(f"{sign} {who}, {when}: {words}")
         said = excerpt_markdown(spans, width)
-        line = f"{fit(f'{who}, {when}', 120)} · [↗](<{message.jump_url}>)\n{said}"
+        line = f"{fit(who, 120)}, {stamp(message.created_at)} · [↗](<{message.jump_url}>)\n{said}"
         marked.append(f"**{sign}** {line}" if found else f"{sign} {line}")
 
     if talk.answers_to is not None:

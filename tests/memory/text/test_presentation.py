@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -52,11 +53,16 @@ def test_a_hit_tells_author_time_channel_excerpt_link_and_rerank_score() -> None
     assert view.channel == "#garden"
     assert view.score == "rerank_score 0.873"
     assert view.jump_url == "https://discord.com/channels/10/20/30"
-    assert view.title_markdown == "\\[1\\] Ana · #garden · 3 May, 14:05 UTC"
+    assert view.title_markdown == "\\[1\\] Ana · #garden"
     assert view.value_markdown == (
-        "We ordered the blue **paint** for the fence.\n-# rerank\\_score 0.873 · "
+        "We ordered the blue **paint** for the fence.\n-# <t:1777817100:f> · rerank\\_score 0.873 · "
         "[Jump to message](<https://discord.com/channels/10/20/30>)"
     )
+
+
+def test_a_terminal_shows_times_in_its_own_zone() -> None:
+    now = NOW.astimezone(ZoneInfo("Asia/Tokyo"))
+    assert hit_view(Hit(message(), 0.4), 1, "", now).when == "3 May, 23:05 JST"
 
 
 def test_another_years_date_says_the_year() -> None:
