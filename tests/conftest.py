@@ -1,4 +1,4 @@
-"""What all tests share: the small embedder, loaded once for each process, and one thread of it for each process."""
+"""What all tests share: an embedder of the project, loaded once for each process that runs tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from cogs.memory.embedding.service import EmbeddingService
-from cogs.memory.embedding.specs import MINILM, Encoder, Vectors
+from cogs.memory.embedding.specs import EmbedderSpec, Encoder, Vectors, load_embedders
 from tests.memory.building import SHARED_MODELS
 from tests.web.chromium import CHROMIUM
 
@@ -37,18 +37,20 @@ class SharedEncoder:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_minilm() -> Iterator[None]:
-    """Verify, read and compile MiniLM once: most tests of the memory start a service, which took most of their time."""
+def one_embedder() -> Iterator[None]:
+    """Verify, read and compile an embedder of the project once: loading it took most of the time of most tests."""
     load = EmbeddingService._load
-    loaded: dict[int | None, SharedEncoder] = {}
+    shipped = set(load_embedders().values())
+    loaded: dict[tuple[EmbedderSpec, int | None], SharedEncoder] = {}
 
     def load_once(service: EmbeddingService) -> Encoder:
         options = service.options
-        if service.spec != MINILM or options.models_dir != SHARED_MODELS or options.device != "cpu":
+        if service.spec not in shipped or options.models_dir != SHARED_MODELS or options.device != "cpu":
             return load(service)
-        if options.threads not in loaded:
-            loaded[options.threads] = SharedEncoder(load(service))
-        return loaded[options.threads]
+        key = (service.spec, options.threads)
+        if key not in loaded:
+            loaded[key] = SharedEncoder(load(service))
+        return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EmbeddingService, "_load", load_once)
