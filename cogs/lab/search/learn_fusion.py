@@ -151,7 +151,9 @@ def lists_of(conversations: Iterable[Conversation], embedder: EmbeddingService) 
                 [spoken(turn, turns.get(turn.reply_to or "")) for turn in conversation.turns]
             )
             authors = sorted({turn.author for turn in conversation.turns})
-            asked = [analyse(q.text, authors, UNDATED).meaning for q in conversation.questions]
+            asked = [q.text for q in conversation.questions]
+            if embedder.spec.cuts_names:
+                asked = [analyse(text, authors, UNDATED).meaning for text in asked]
             queries = np.stack([embedder.embed_query(text) for text in asked])
             found += judged_lists(conversation, passages, queries)
     return found

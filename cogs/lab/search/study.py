@@ -37,7 +37,6 @@ NEIGHBOURS = (
     "coverage_beside",
     "author_beside",
     "cosine_starter",
-    "answers_coverage",
     "answers_cosine",
 )
 FORM = ("length", "question", "question_coverage", "time_asked", "number_asked")

@@ -36,6 +36,8 @@ class EmbedderSpec:
     length of the vectors; where it is below the model's own, they are cut and normalised anew (Matryoshka).
     ``pooling`` is for a folder that does not state its own; ``format`` says which code runs the model.
     ``query_prompt`` stands before a query, ``passage_prompt`` before a passage. ``sha256`` is of the weights file.
+    ``cuts_names`` takes the names of members out of the queries that are embedded: a model that was not trained on
+    named speakers is drawn by a name to everything its owner wrote.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -52,6 +54,7 @@ class EmbedderSpec:
     license: str = "unknown"
     trust_remote_code: bool = False
     format: Literal["sentence-transformers", "qwen3-vl", "shared-words"] = "sentence-transformers"
+    cuts_names: bool = True
 
 
 MINILM = EmbedderSpec(
@@ -78,6 +81,7 @@ MNEME = EmbedderSpec(
     sha256=MNEME_SHA256,
     license="MIT",
     format="shared-words",
+    cuts_names=False,
 )
 
 

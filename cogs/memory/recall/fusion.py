@@ -30,6 +30,8 @@ ASKING_CHARACTERS = 300
 """Whether a message asks is read from so much of it."""
 NEARNESS = (1.0, 0.6, 0.4)
 """What a question lends to the turns after it, the next one first."""
+LEAST_SPREAD = 0.02
+"""Cosines that lie closer together than this say nothing: their differences are not made large."""
 NO_THREAD = Thread("")
 NONE = -1
 """The id of a message that is not there."""
@@ -60,7 +62,7 @@ SIGNALS = (
     "coverage",  # the share of those terms that it holds, by rarity
     "coverage_beside",  # the same with its neighbours
     "coverage_title",  # how much more it holds with the title of its thread
-    "cosine",
+    "cosine",  # in standard deviations from the candidates' mean, so that weights serve every embedder
     "author_named",  # the query names who wrote it
     "author_rarity",  # and how much that narrows things down
     "other_author",  # the query names somebody else
@@ -76,8 +78,7 @@ SIGNALS = (
     "length",
     "question",  # the share of its words that ask
     "question_coverage",  # a question about the same is the likelier no answer to it
-    "answers_coverage",  # the question that it answers holds the terms
-    "answers_cosine",
+    "answers_cosine",  # how near the question is that it answers
     "title",  # the query holds most words of its thread's title
     "title_starter",  # and it is the first message there: the more so the less else is asked
     "time_asked",  # the query asks when, and it speaks of time
@@ -138,11 +139,10 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
     title = _rows(threads.get(p.channel, nobody) for p in passages)
     lexical = Lexical(info, bodies, rows)
     missing = [0.0] * (nobody + 1 - len(everything))
-    cosine = np.array([p.cosine for p in everything] + missing)
+    cosine = np.concatenate([_standardised(np.array([p.cosine for p in everything]), rows), missing])
     by_named = np.array([p.author in info.names for p in everything] + missing, dtype=np.float64)
     asking = np.array([asking_share(p.text[:ASKING_CHARACTERS]) for p in everything] + missing)
     own = lexical.coverage(np.arange(nobody + 1))
-    answered = _answered(pool, place, asking, own, cosine)
     authors = Counter(p.author for p in passages)
     named = by_named[rows]
     mention = np.array([p.holds_any(info.name_terms) for p in passages], dtype=np.float64)
@@ -175,8 +175,7 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
         "length": [math.log1p(min(LONGEST, p.length)) for p in passages],
         "question": asking[rows],
         "question_coverage": asking[rows] * own[rows],
-        "answers_coverage": answered[:, 0],
-        "answers_cosine": answered[:, 1],
+        "answers_cosine": _answered(pool, place, asking, cosine),
         "title": [thread.match for thread in their_thread],
         "title_starter": own[title] * first,
         "time_asked": [float(asks_time and _TIME.search(p.text) is not None) for p in passages],
@@ -186,16 +185,22 @@ def signals(info: QueryInfo, pool: Pool) -> Floats:
     return np.stack([np.asarray(columns[name], dtype=np.float64) for name in SIGNALS], axis=1)
 
 
+def _standardised(cosines: Floats, candidates: Rows) -> Floats:
+    """Return cosines in standard deviations from the candidates' mean; models differ in how far theirs are spread."""
+    among = cosines[candidates]
+    return np.asarray((cosines - among.mean()) / max(float(among.std()), LEAST_SPREAD), dtype=np.float64)
+
+
 def _rows(places: Iterable[int]) -> Rows:
     return np.fromiter(places, dtype=np.intp)
 
 
-def _answered(pool: Pool, place: Mapping[int, int], asking: Floats, coverage: Floats, cosine: Floats) -> Floats:
-    """Return how well each candidate's question fits the query, by words and by meaning, shape (candidates, 2).
+def _answered(pool: Pool, place: Mapping[int, int], asking: Floats, cosine: Floats) -> Floats:
+    """Return how near to the query the question is that each candidate answers, shape (candidates,).
 
-    A candidate's question is one that it replies to, or one that somebody else asked in the turns before it.
+    That is a question that it replies to, or one that somebody else asked in the turns before it.
     """
-    found = np.zeros((len(pool.candidates), 2))
+    found = np.zeros(len(pool.candidates))
     for row, message_id in enumerate(pool.candidates):
         passage = pool.passages[message_id]
         asked = [(passage.reply_to, 1.0)] if passage.reply_to is not None else []
@@ -203,6 +208,5 @@ def _answered(pool: Pool, place: Mapping[int, int], asking: Floats, coverage: Fl
         for question, weight in asked:
             at = place.get(question)
             if at is not None and asking[at] and pool.passages[question].author != passage.author:
-                share = weight * asking[at]
-                found[row] = np.maximum(found[row], (share * coverage[at], share * max(0.0, cosine[at])))
+                found[row] = max(found[row], weight * asking[at] * max(0.0, cosine[at]))
     return found

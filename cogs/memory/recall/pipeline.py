@@ -25,7 +25,7 @@ from cogs.memory.recall.conversation import conversation_query
 from cogs.memory.recall.evidence import answers_first
 from cogs.memory.recall.latency import Latency
 from cogs.memory.recall.limits import MAX_LIMIT, QUERY_CHARACTERS, checked_query
-from cogs.memory.recall.query import QueryInfo, analyse, repeats, says_nothing
+from cogs.memory.recall.query import QueryInfo, analyse, is_no_word, repeats, says_nothing
 from cogs.memory.recall.search import DEPTH, SHALLOW, Candidates, find_candidates
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.storage.repository import Repository
@@ -38,7 +38,7 @@ MANY = 6
 """More questions at once than this are searched less deep, so that they are answered at all."""
 UNKNOWN_WORD_SCORE = 0.2
 UNKNOWN_WORD_FUSED = 0.02
-"""What a message has to reach where the question is one word that no message holds."""
+"""What a message has to reach where the question is one word that no message holds and nobody could say."""
 EVIDENCE_HITS = 8
 EVIDENCE_SCORE = 0.5
 EVIDENCE_DEADLINES = 4
@@ -117,7 +117,8 @@ class Recall:
         self, loadout: Loadout, request: RecallRequest, info: QueryInfo, started: float
     ) -> RecallResult:
         seconds: dict[str, float] = {}
-        vector, degraded = await self._embed_query(loadout, info.meaning or info.query, seconds)
+        asked = info.meaning if loadout.embedder.spec.cuts_names and info.meaning else info.query
+        vector, degraded = await self._embed_query(loadout, asked, seconds)
         drops = loadout.cache.drops
         busy = self._asking > MANY
         if busy:
@@ -169,8 +170,8 @@ class Recall:
             degraded = degraded or self._without_reranker(loadout)
         seconds["recall"] = time.perf_counter() - started
         ordered = [*(hits if reranked is None else [*reranked, *hits[len(head) :]]), *echoes]
-        # A single word that nobody wrote is a slip or no word at all: only what surely fits is shown for it.
-        unknown = len(info.terms) == 1 and not found.keyword
+        # A single word that nobody wrote and nobody could say is a slip or none: only what surely fits is shown for it.
+        unknown = len(info.terms) == 1 and not found.keyword and is_no_word(info.terms[0])
         least = loadout.profile.min_score
         shown = [hit for hit in (hits if reranked is None else reranked) if _fits(hit, least, unknown=unknown)]
         if echoes and not unknown and request.repeated == "last":
@@ -308,7 +309,7 @@ def hit_vectors(repository: Repository, model_key: str, hits: Sequence[Hit]) -> 
 
 
 def _fits(hit: Hit, least: float, *, unknown: bool) -> bool:
-    """Tell whether a hit is shown; ``unknown`` where the question is one word that no message holds."""
+    """Tell whether a hit is shown; ``unknown`` where the question is no word that anybody wrote."""
     if hit.rerank_score is None:
         return not unknown or hit.fused_score >= UNKNOWN_WORD_FUSED
     return hit.rerank_score >= max(least, UNKNOWN_WORD_SCORE if unknown else 0.0)
@@ -322,8 +323,8 @@ def _is_echo(request: RecallRequest, hit: Hit) -> bool:
 
 
 def _candidate(hit: Hit, found: Candidates) -> dict[str, Any]:
-    parent = None if hit.message.reply_to_id is None else found.parents.get(hit.message.reply_to_id)
-    return {**candidate(hit.message, parent), "prior": hit.fused_score}
+    title = hit.message.channel_name if hit.message.channel_id in found.threads else ""
+    return {**candidate(hit.message, found.parents.get(hit.message.id), title), "prior": hit.fused_score}
 
 
 def _stages(

@@ -13,6 +13,7 @@ from cogs.memory.text.terms import keyword_query
 
 REPEATED = 5
 """The same letter so many times is no word of any language."""
+_UNSAID = re.compile(r"[b-df-hj-np-tv-xz]{4}|^[^aeiouy]+$")
 _MENTION = re.compile(r"<@!?[0-9]+>")
 
 
@@ -41,6 +42,11 @@ def says_nothing(query: str) -> bool:
     """Tell whether a query holds nothing to look for: no letter or digit, or one letter over and over."""
     said = [character for character in query.casefold() if character.isalnum()]
     return not said or (len(said) >= REPEATED and len(set(said)) == 1)
+
+
+def is_no_word(term: str) -> bool:
+    """Tell whether a term of the Latin script can hardly be said: no vowel, or many consonants on end."""
+    return term.isascii() and term.isalpha() and len(term) >= REPEATED and _UNSAID.search(term) is not None
 
 
 def repeats(query: str, content: str) -> bool:

@@ -20,6 +20,7 @@ from cogs.memory.recall.query import QueryInfo
 from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.search_rows import BEFORE, Neighbours
+from cogs.memory.text.model_input import says_little
 from cogs.memory.text.terms import keyword_query
 from cogs.memory.vector_store.guild_indexes import GuildIndexes
 
@@ -39,8 +40,9 @@ THREAD_MESSAGES = 30
 class Candidates:
     """What the first stage found, best first; ``seconds`` by stage.
 
-    ``messages`` are the rows of the best fused ones, ``parents`` those of the messages that they answer,
-    ``previous`` the message before each in its channel, as far as is known.
+    ``messages`` are the rows of the best fused ones, ``parents`` by message what it answers: what it
+    replies to, or the turn before one that says little. ``previous`` is the message before each in its channel, as far
+    as is known; ``threads`` are the channels of the scope that are threads.
     """
 
     keyword: list[tuple[int, float]]
@@ -49,6 +51,7 @@ class Candidates:
     messages: dict[int, StoredMessage]
     parents: dict[int, StoredMessage]
     previous: Mapping[int, int] = field(default_factory=dict)
+    threads: frozenset[int] = frozenset()
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -101,20 +104,32 @@ def find_candidates(
     semantic = [(i, score) for i, score in semantic if i in found]
     fused = fuse(info, pool)
     messages = repository.search.messages([f.message_id for f in fused[:rows]], scope)
-    parents = repository.search.messages({m.reply_to_id for m in messages.values() if m.reply_to_id is not None}, scope)
+    answered = _answered(messages, pool)
+    parents = repository.search.messages(set(answered.values()), scope)
     return Candidates(
         keyword,
         semantic,
         fused,
         messages,
-        parents,
+        {i: parents[parent] for i, parent in answered.items() if parent in parents},
         pool.previous,
+        frozenset(threads),
         {
             "keyword": after_keyword - started,
             "semantic": after_semantic - after_keyword,
             "fuse": time.perf_counter() - after_semantic,
         },
     )
+
+
+def _answered(messages: Mapping[int, StoredMessage], pool: Pool) -> dict[int, int]:
+    """Return by message what it replies to, or the turn before one that says little by itself."""
+    found = {i: m.reply_to_id for i, m in messages.items() if m.reply_to_id is not None}
+    before = {i: pool.previous[i] for i, m in messages.items() if i in pool.previous and says_little(m)}
+    near = {
+        i: p for i, p in before.items() if p in pool.passages and pool.passages[p].author != messages[i].author_name
+    }
+    return found | near
 
 
 def _semantic(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cogs.memory.records import StoredMessage
+from cogs.memory.text.terms import terms
 
+LITTLE = 4
+"""Up to so many terms a message needs the turn before it to be understood."""
 PARENT_CHARACTERS = 200
 """How much of the message that is answered goes along: enough to say what "yes, that one" is about."""
 
@@ -32,20 +35,33 @@ def embedding_text(message: StoredMessage, parent: StoredMessage | None) -> str:
     return text if answered is None else f"{text}\n(in reply to {answered})"
 
 
-def rendered(message: StoredMessage, parent: StoredMessage | None) -> str:
-    """Return the passage that a general reranker judges: the same with its date."""
-    return f"[{message.created_at:%Y-%m-%d}] {embedding_text(message, parent)}"
+def says_little(message: StoredMessage) -> bool:
+    """Return whether a message that replies to nothing is too short to be understood without the turn before it."""
+    return message.reply_to_id is None and len(terms(body(message))) <= LITTLE
 
 
-def candidate(message: StoredMessage, parent: StoredMessage | None) -> dict[str, Any]:
-    """Return a message as the reranker service takes it."""
+def rendered(message: StoredMessage, parent: StoredMessage | None, title: str = "") -> str:
+    """Return the passage that a general reranker judges: the same with its date, and the title of its thread."""
+    thread = f"\n(in the thread {title})" if title else ""
+    return f"[{message.created_at:%Y-%m-%d}] {embedding_text(message, parent)}{thread}"
+
+
+def candidate(message: StoredMessage, parent: StoredMessage | None, title: str = "") -> dict[str, Any]:
+    """Return a message as the reranker service takes it.
+
+    Args:
+        message: What is judged.
+        parent: What it answers: the message that it replies to, or the turn before one that says little.
+        title: The title of its thread or forum post, where it stands in one.
+    """
+    answered = parent_text(parent)
     return {
         "id": message.id,
         "content": body(message),
-        "rendered": rendered(message, parent),
+        "rendered": rendered(message, parent, title),
         "author": message.author_name,
         "channel": message.channel_name,
         "timestamp": message.created_at,
         "start": message.created_at,
-        "context": parent_text(parent),
+        "context": f"{title} – {answered}" if title and answered else title or answered,
     }

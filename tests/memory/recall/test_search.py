@@ -86,6 +86,7 @@ async def test_a_word_that_is_none_finds_nothing(tmp_path: Path) -> None:
         await service.remember([message(1, "We won the match, party tonight"), message(2, "My puppy is ill")])
         await service.drain()
         assert texts(await ask(service, "xqzzvk")) == []
+        assert texts(await ask(service, "dog"))[0] == "My puppy is ill", "a word that nobody wrote is still looked for"
 
 
 async def test_a_scope_of_nothing_is_asked_for_nothing(tmp_path: Path) -> None:
