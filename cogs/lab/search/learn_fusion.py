@@ -191,8 +191,9 @@ def main(sources: Path, embedder_name: str = "minilm-l6") -> None:
     sets = {name: lists_of(conversations, embedder) for name, conversations in chosen.items()}
     train = balanced(sets)
     development = lists_of(joined(friendsqa(sources, "dev")), embedder)
-    write(learn(train), train)
-    weights = json.loads(WEIGHTS_FILE.read_text(encoding="utf-8"))["weights"]
+    file = WEIGHTS_FILE if embedder_name == MINILM.name else WEIGHTS_FILE.with_name(f"fusion-{embedder_name}.json")
+    write(learn(train), train, file)
+    weights = json.loads(file.read_text(encoding="utf-8"))["weights"]
     order = np.array([weights[name] for name in SIGNALS])
     print(f"MAP over candidates: training {mean_average_precision(train, order):.3f}, ", end="")
     print(f"FriendsQA, development {mean_average_precision(development, order):.3f}")

@@ -100,6 +100,12 @@ class FusionWeights:
         return np.array([self.weights.get(name, 0.0) for name in SIGNALS])
 
 
+def weights_file(embedder: str) -> Path:
+    """Return the file of the weights learned for an embedder, or of those that serve every one."""
+    own = WEIGHTS_FILE.with_name(f"fusion-{embedder}.json")
+    return own if own.is_file() else WEIGHTS_FILE
+
+
 @cache
 def load_weights(path: Path = WEIGHTS_FILE) -> FusionWeights:
     """Read learned weights.

@@ -23,6 +23,7 @@ from cogs.memory.recall.blending import blended
 from cogs.memory.recall.changes import LOOKED_AT, newest_first
 from cogs.memory.recall.conversation import conversation_query
 from cogs.memory.recall.evidence import answers_first
+from cogs.memory.recall.fusion import load_weights, weights_file
 from cogs.memory.recall.latency import Latency
 from cogs.memory.recall.limits import MAX_LIMIT, QUERY_CHARACTERS, checked_query
 from cogs.memory.recall.query import QueryInfo, analyse, is_no_word, repeats, says_nothing
@@ -135,6 +136,7 @@ class Recall:
             request.exclude_ids,
             rows=max(loadout.profile.candidates, request.limit),
             depth=SHALLOW if busy else DEPTH,
+            weights=load_weights(weights_file(loadout.embedder.spec.name)),
         )
         seconds.update(found.seconds)
         hits = [Hit(found.messages[f.message_id], f.score) for f in found.fused if f.message_id in found.messages]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogs.memory.caches.thread_titles import ThreadTitles
-from cogs.memory.recall.fusion import Fused, fuse
+from cogs.memory.recall.fusion import Fused, FusionWeights, fuse
 from cogs.memory.recall.pool import FusionMessage, Pool, Thread, title_match, with_cosines
 from cogs.memory.recall.query import QueryInfo
 from cogs.memory.records import Filters, Scope, StoredMessage
@@ -67,6 +67,7 @@ def find_candidates(
     *,
     rows: int,
     depth: int = DEPTH,
+    weights: FusionWeights | None = None,
 ) -> Candidates:
     """Return the candidates for a query within a scope, the best ``rows`` of them with their messages.
 
@@ -81,6 +82,7 @@ def find_candidates(
         exclude: messages that must not be found.
         rows: how many candidates are read from the database.
         depth: how many candidates each of the two searches brings.
+        weights: of the fusion; ``None`` takes those that serve every embedder.
     """
     started = time.perf_counter()
     keyword = repository.keywords.candidates(keyword_query(info.query), scope, filters, depth)
@@ -102,7 +104,7 @@ def find_candidates(
     found = set(pool.candidates)
     keyword = [(i, score) for i, score in keyword if i in found]
     semantic = [(i, score) for i, score in semantic if i in found]
-    fused = fuse(info, pool)
+    fused = fuse(info, pool, weights)
     messages = repository.search.messages([f.message_id for f in fused[:rows]], scope)
     answered = _answered(messages, pool)
     parents = repository.search.messages(set(answered.values()), scope)
