@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operators: str = ""
+    commands_per_minute: int = Field(default=30, ge=0)
+    replies_per_minute: int = Field(default=6, ge=0)
+    channel_replies_per_minute: int = Field(default=20, ge=0)
     guild_grace_days: int = Field(default=7, ge=0, le=365)
     rewrite_hours: float = Field(default=6.0, gt=0, le=720)
     trust_remote_code: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
+from cogs.app.allowance import Allowances
 from cogs.app.errors import Errors
 from cogs.app.open_pages import OpenPages
 from cogs.app.page import gate_of
@@ -51,6 +53,8 @@ class Tree(app_commands.CommandTree["MnemeBot"]):
     async def interaction_check(self, interaction: discord.Interaction[MnemeBot], /) -> bool:
         """Mark what is logged from here on as belonging to this interaction."""
         logs.mark(interaction.id)
+        if interaction.type is discord.InteractionType.application_command:
+            self.client.allowances.command(interaction.user.id, time.monotonic())
         return True
 
     async def on_error(
@@ -85,6 +89,9 @@ class MnemeBot(commands.AutoShardedBot):
         self.catch_up = CatchUp(self, service, self.intake)
         self.backfills = Backfills(service, self.intake, self.catch_up)
         self.withdrawals = Withdrawals(self, service)
+        self.allowances = Allowances(
+            settings.commands_per_minute, settings.replies_per_minute, settings.channel_replies_per_minute
+        )
         self.open_pages = OpenPages()
         self.gate = gate_of(self)
         self.failure: BaseException | None = None

@@ -36,6 +36,11 @@ class Chat(commands.Cog):
         """Answer a message that speaks to the bot."""
         if message.author.bot or message.webhook_id is not None or not self._is_spoken_to(message):
             return
+        refusal = self.bot.allowances.reply(message.author.id, message.channel.id, time.monotonic())
+        if refusal is not None:
+            if refusal:
+                await message.reply(refusal, mention_author=False)
+            return
         if self._running >= ANSWERS_AT_ONCE:
             await message.reply(BUSY, mention_author=False)
             return

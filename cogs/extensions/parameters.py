@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -15,6 +17,10 @@ from cogs.commands.options import Completion, Option, options_of
 
 if TYPE_CHECKING:
     from cogs.extensions.buttons import Interaction
+
+
+DEBOUNCE_SECONDS = 0.12
+"""Who types the next letter within this time is answered for that one only."""
 
 
 def person(interaction: discord.Interaction[Any]) -> Asker:
@@ -86,10 +92,19 @@ def complete_one(
 
 
 def _completion(kind: Completion, managers: bool) -> Callable[..., Any]:
+    newest: dict[int, int] = {}
+
     async def offered(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-        if managers and not person(interaction).manages:
+        asker = person(interaction)
+        if managers and not asker.manages:
             return []
-        return choices_of(await suggestions(interaction.client.service, await reader(interaction), kind, current))
+        newest[asker.user_id] = interaction.id
+        await asyncio.sleep(DEBOUNCE_SECONDS)
+        if newest.get(asker.user_id) != interaction.id:
+            return []  # They typed on, and Discord shows the answer to the last keystroke only.
+        del newest[asker.user_id]
+        scope = await interaction.client.readers.offered(interaction.user, interaction.channel_id)
+        return choices_of(await suggestions(interaction.client.service, replace(asker, scope=scope), kind, current))
 
     return offered
 

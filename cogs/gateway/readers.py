@@ -9,7 +9,7 @@ import discord
 from cachetools import TTLCache
 
 from cogs.gateway.translate import guild_view_of, member_view
-from cogs.memory.access.guild_view import GuildView
+from cogs.memory.access.guild_view import GuildView, MemberView
 from cogs.memory.access.permissions import audience_scope, direct_scope, reader_scope, threads_to_ask_about
 from cogs.memory.records import Scope
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from cogs.memory.service import MemoryService
 
 NOBODY = Scope({})
+_Asked = list[tuple[discord.Member, frozenset[int]]]
 STRANGER_SECONDS, STRANGERS_KEPT = 600.0, 100_000
 THREADS_ASKED = 50
+OFFERED_SECONDS, OFFERED_KEPT = 60.0, 10_000
+"""So long what Discord said of a person's private threads and servers serves to complete what they type."""
 
 
 class Readers:
@@ -27,6 +30,7 @@ class Readers:
     def __init__(self, bot: discord.Client, service: MemoryService) -> None:
         self._bot = bot
         self._service = service
+        self._offered: TTLCache[tuple[int, int | None], asyncio.Task[_Asked]] = TTLCache(OFFERED_KEPT, OFFERED_SECONDS)
         self._strangers: TTLCache[tuple[int, int], bool] = TTLCache(STRANGERS_KEPT, STRANGER_SECONDS)
 
     async def guild_view(self, guild: discord.Guild) -> GuildView | None:
@@ -39,13 +43,14 @@ class Readers:
         """Return the rules of a member's guild, with them in the private threads that they belong to."""
         guild = self._bot.get_guild(member.guild.id)
         view = await self.guild_view(guild) if guild is not None else None
-        if view is None:
-            return None
+        return None if view is None else view.with_thread_member(member.id, await self._threads(view, member))
+
+    async def _threads(self, view: GuildView, member: discord.Member) -> frozenset[int]:
+        """Ask Discord to which private threads somebody belongs, of those where that decides."""
         # Newest first: an id grows with time, and a limit keeps one request from becoming hundreds.
         asked = sorted(threads_to_ask_about(view, member_view(member)), reverse=True)[:THREADS_ASKED]
         answers = await asyncio.gather(*(self._belongs(thread, member.id) for thread in asked))
-        joined = frozenset(thread for thread, belongs in zip(asked, answers, strict=True) if belongs)
-        return view.with_thread_member(member.id, joined)
+        return frozenset(thread for thread, belongs in zip(asked, answers, strict=True) if belongs)
 
     async def _belongs(self, thread_id: int, user_id: int) -> bool:
         try:
@@ -59,9 +64,46 @@ class Readers:
         if isinstance(user, discord.Member):
             view = await self.seen_by(user)
             return NOBODY if view is None else reader_scope(view, member_view(user), asked_in)
-        members = await asyncio.gather(*(self._member(guild, user.id) for guild in self._bot.guilds))
-        shared = [(member, await self.seen_by(member)) for member in members if member is not None]
+        members = await self._memberships(user)
+        shared = [(member, await self.seen_by(member)) for member in members]
         return direct_scope((view, member_view(member)) for member, view in shared if view is not None)
+
+    async def offered(self, user: discord.Member | discord.User, asked_in: int | None) -> Scope:
+        """Return what to complete from while a person types: :meth:`reader`, but Discord is asked once a minute only.
+
+        What their roles and the channels' rules are counts as it is now. Every keystroke comes here, and those that
+        come while Discord is being asked wait for the same answer.
+        """
+        key = (user.id, user.guild.id if isinstance(user, discord.Member) else None)
+        asking = self._offered.get(key)
+        if asking is None or (asking.done() and (asking.cancelled() or asking.exception() is not None)):
+            asking = self._offered[key] = asyncio.create_task(self._ask(user), name="asking for completion")
+        asked = await asyncio.shield(asking)
+        if isinstance(user, discord.Member):
+            asked = [(user, asked[0][1])] if asked else []  # with the roles that came with this keystroke
+        seen: list[tuple[GuildView, MemberView]] = []
+        for member, threads in asked:
+            guild = self._bot.get_guild(member.guild.id)
+            view = None if guild is None else await self.guild_view(guild)
+            if view is not None:
+                seen.append((view.with_thread_member(member.id, threads), member_view(member)))
+        if isinstance(user, discord.Member):
+            return reader_scope(*seen[0], asked_in) if seen else NOBODY
+        return direct_scope(seen)
+
+    async def _ask(self, user: discord.Member | discord.User) -> _Asked:
+        members = [user] if isinstance(user, discord.Member) else await self._memberships(user)
+        asked: _Asked = []
+        for member in members:
+            guild = self._bot.get_guild(member.guild.id)
+            view = None if guild is None else await self.guild_view(guild)
+            if view is not None:
+                asked.append((member, await self._threads(view, member)))
+        return asked
+
+    async def _memberships(self, user: discord.User) -> list[discord.Member]:
+        found = await asyncio.gather(*(self._member(guild, user.id) for guild in self._bot.guilds))
+        return [member for member in found if member is not None]
 
     async def _member(self, guild: discord.Guild, user_id: int) -> discord.Member | None:
         """Ask Discord whether somebody is a member now; only a "no" is kept, for a while."""

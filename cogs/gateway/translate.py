@@ -125,4 +125,6 @@ def _channel_view(channel: discord.abc.GuildChannel | discord.Thread, own_ids: s
 
 def member_view(member: discord.Member) -> MemberView:
     """Return a member with their roles; take one that came with an event, because no cache keeps them up to date."""
-    return MemberView(member.id, member.display_name, frozenset(role.id for role in member.roles))
+    return MemberView(
+        member.id, member.display_name, frozenset(role.id for role in member.roles), guest=member.flags.guest
+    )

@@ -53,6 +53,8 @@ async def launch(server: DiscordServer, folder: Path, **settings: str) -> BotPro
         "MNEME_DATA_DIR": str(folder / "data"),
         "MNEME_MODELS_DIR": str(SHARED_MODELS),
         "MNEME_PROFILE": "minimal",
+        # A test asks again and again until something is found; that there are limits is a test of its own.
+        **{f"MNEME_{what}_PER_MINUTE": "0" for what in ("COMMANDS", "REPLIES", "CHANNEL_REPLIES")},
         "PYTHONPATH": str(PROJECT_DIR),
         **settings,
     }

@@ -14,6 +14,7 @@ EPOCH_MS = 1_420_070_400_000
 VIEW, HISTORY, SEND = 1 << 10, 1 << 16, 1 << 11
 ADMINISTRATOR, MANAGE_GUILD, MANAGE_THREADS = 1 << 3, 1 << 5, 1 << 34
 EVERY = (1 << 52) - 1
+GUEST = 1 << 4
 TEXT, DIRECT, CATEGORY, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 4, 11, 12
 _numbers = itertools.count(1)
 
@@ -127,6 +128,7 @@ class Guild:
     roles: dict[int, tuple[str, int]] = field(default_factory=dict)
     channels: list[Channel] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
+    guests: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.roles[self.id] = ("@everyone", VIEW | HISTORY | SEND)
@@ -162,7 +164,7 @@ class Guild:
             "joined_at": "2024-01-01T00:00:00+00:00",
             "deaf": False,
             "mute": False,
-            "flags": 0,
+            "flags": GUEST if person.id in self.guests else 0,
         }
         return shown if channel is None else shown | {"permissions": str(self.permissions(person, channel))}
 

@@ -52,12 +52,14 @@ class ChannelView:
 class MemberView:
     """A member and the ids of their roles; @everyone need not be among them.
 
-    A timeout is left out because it takes away neither View Channel nor Read Message History.
+    A timeout is left out because it takes away neither View Channel nor Read Message History. A ``guest`` came by an
+    invitation to one voice channel and sees that channel only, whatever @everyone may see.
     """
 
     id: int
     name: str = ""
     role_ids: frozenset[int] = frozenset()
+    guest: bool = False
 
 
 @dataclass(frozen=True)

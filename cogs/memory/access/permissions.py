@@ -110,13 +110,15 @@ def reader_scope(view: GuildView, member: MemberView, asked_in: int | None) -> S
         view: The guild, with the person in the private threads that they belong to.
         member: The person and their roles.
         asked_in: The id of the channel in which they ask; age-restricted channels count only where it is one.
-            ``None`` for a direct message or a shell.
+            ``None`` for a direct message or a shell. A guest reads the voice channel where they ask, and nothing else:
+            Discord lets them ask nowhere but in the one that they were invited to.
     """
     restricted = view.is_age_restricted(asked_in)
     readable = {
         channel.id
         for channel in view.channels
         if (restricted or not view.is_age_restricted(channel.id)) and can_read(view, member, channel)
+        if not member.guest or (channel.kind == "voice" and channel.id == asked_in)
     }
     return Scope({view.id: frozenset(readable)} if readable else {})
 
@@ -127,6 +129,7 @@ def threads_to_ask_about(view: GuildView, member: MemberView) -> frozenset[int]:
         channel.id
         for channel in view.channels
         if channel.private
+        and not member.guest
         and not can_read(view, member, replace(channel, members=frozenset()))
         and can_read(view, member, replace(channel, members=frozenset({member.id})))
     )
@@ -274,7 +277,7 @@ def audience_scope(view: GuildView, destination: int) -> Scope:
 
     A private thread's audience is taken to be that of its parent, which is never smaller; it may hold itself, and no
     other private thread is ever in a scope. Age-restricted channels are in it only where the destination is one.
-    A destination that is gone has an empty scope.
+    A destination that is gone has an empty scope. In a voice channel there may be guests, who see nothing else.
     """
     place = view.by_id.get(destination)
     shown_in = view.ruling(place) if place is not None else None
@@ -284,6 +287,8 @@ def audience_scope(view: GuildView, destination: int) -> Scope:
     covered = set()
     for channel in view.channels:
         ruling = view.ruling(channel)
+        if shown_in.kind == "voice" and channel.id != destination:
+            continue
         if ruling is None or (channel.private and channel.id != destination) or (ruling.nsfw and not shown_in.nsfw):
             continue
         if audience.covers(shown_in, ruling):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cogs.memory.access.permissions import (
+    ChannelView,
     GuildView,
     MemberView,
     OverwriteView,
@@ -15,6 +16,7 @@ from cogs.memory.access.permissions import (
     direct_scope,
     guild_view_from_json,
     reader_scope,
+    threads_to_ask_about,
 )
 from cogs.memory.records import ChannelInfo, JsonObject
 from tests.memory.guilds import CONNECT, HISTORY, MANAGE_THREADS, VIEW
@@ -198,3 +200,15 @@ def test_a_snapshot_that_cannot_be_read_is_refused(guild: GuildView, broken: Jso
         guild_view_from_json({**_plain(guild), **broken})
     with pytest.raises(ValueError, match="kind"):
         guild_view_from_json({**_plain(guild), "channels": [_channel(1, "x", kind="category")]})
+
+
+def test_a_guest_reads_the_voice_channel_where_they_ask_and_nothing_else(guild: GuildView) -> None:
+    lounge = ChannelView(900, "guests", "voice", overwrites=(OverwriteView(guild.id, "role", CONNECT, 0),))
+    hosting = replace(guild, channels=(*guild.channels, lounge))
+    guest, member = MemberView(77, guest=True), MemberView(77)
+    assert len(reader_scope(hosting, member, lounge.id).channel_ids) > 1
+    assert reader_scope(hosting, guest, lounge.id).channel_ids == {lounge.id}
+    for asked_in in (None, *(c.id for c in guild.channels if c.kind != "voice")):
+        assert reader_scope(hosting, guest, asked_in).channel_ids == frozenset()
+    assert threads_to_ask_about(hosting, guest) == frozenset()
+    assert audience_scope(hosting, lounge.id).channel_ids == {lounge.id}
