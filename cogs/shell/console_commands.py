@@ -25,6 +25,8 @@ from cogs.memory.service import MemoryService
 from cogs.shell.clock import local_now
 
 Command = TypeVar("Command")
+OPTION_OF = {"from": "author", "in": "channel"}
+_DISCORDS = re.compile(r'(?:^|(?<=\s))(from|in):("[^"]{1,100}"|\S{1,100})(?=\s|$)')
 DISCORD_EPOCH_MS = 1_420_070_400_000
 LINE_CHARACTERS = 4_000
 """What Discord lets a member write in one message, and a little more than a line can need."""
@@ -176,7 +178,7 @@ class ConsoleCommands:
     # -- asking --------------------------------------------------------------------------------------------
 
     async def _recall(self, text: str) -> str:
-        self._last = await recall(self._service, self._asker(), read_line(RecallCommand, text))
+        self._last = await recall(self._service, self._asker(), read_line(RecallCommand, as_options(text)))
         return self._last.as_text()
 
     async def _similar(self, text: str) -> str:
@@ -307,6 +309,15 @@ class ConsoleCommands:
         if action == "forget-me":
             return await (await own_words.forget_me(service, asker, command)).erase()
         raise BadRequest("Say /privacy show, opt-out, opt-in, export or forget-me.")
+
+
+def as_options(text: str) -> str:
+    """Return a line with the filters of Discord's own search, ``from:`` and ``in:``, as the options that they are.
+
+    Their values are one word, or stand in quotation marks; what else was typed keeps its order.
+    """
+    taken = [f"{OPTION_OF[found[1]]}:{found[2]}" for found in _DISCORDS.finditer(text)]
+    return " ".join([_DISCORDS.sub(" ", text).strip(), *taken]).strip()
 
 
 def read_line(command: type[Command], text: str, *, first: str | None = None) -> Command:
