@@ -15,6 +15,8 @@ from cogs.commands.lookups import Suggestion, id_in, one_channel, resolve_author
 from cogs.commands.options import clean, option
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import ChannelInfo
+from cogs.memory.storage.labels import LabelInfo
+from cogs.memory.text.presentation import counted
 from cogs.memory.text.sanitize import one_line
 from cogs.memory.text.status_lines import profile_lines, status_lines
 
@@ -46,12 +48,16 @@ class RetentionCommand:
     )
 
 
+EXPERIMENT = "Labels are an experiment: expect many that are wrong; examples help."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCommand:
     """``/memory labels add`` and ``remove`` as they were typed."""
 
     name: str = option("What it is called", required=True, default="")
     description: str = option("What a message with it is about", required=True, default="", length=1000)
+    examples: str = option("Messages that should have it, with | between them", default="", length=3000)
 
 
 # -- profile and status ------------------------------------------------------------------------------------
@@ -198,18 +204,36 @@ def _erased(count: int) -> str:
 async def labels(service: MemoryService, asker: Asker) -> str:
     """List the labels that messages are sorted under."""
     found = await service.labels(managed_guild(asker))
-    lines = [f"{one_line(name)}: {one_line(description, 300)}" for name, description in found]
+    lines = []
+    for name, description, examples in found:
+        more = f" ({len(examples)} example{'' if len(examples) == 1 else 's'})" if examples else ""
+        lines.append(f"{one_line(name)}: {one_line(description, 300)}{more}")
+    if lines:
+        lines.append(EXPERIMENT)
     return "\n".join(lines) or "There are no labels. /memory labels add makes one."
 
 
-async def add_label(service: MemoryService, asker: Asker, command: LabelCommand) -> str:
-    """Add a label, or describe it anew.
+async def add_label(service: MemoryService, asker: Asker, command: LabelCommand) -> Erasure:
+    """Say what a label would catch, and add it, or describe it anew, once that is confirmed.
 
     Raises:
-        BadRequest: the name or the description is empty or too long, or there are too many labels.
+        BadRequest: the name, the description or an example is empty or too long, or there are too many labels.
     """
-    await service.set_label(managed_guild(asker), command.name, command.description)
-    return f"Messages are sorted under {one_line(command.name)} from now on."
+    guild_id = managed_guild(asker)
+    examples = tuple(part for part in command.examples.split("|") if part.strip())
+    label = LabelInfo(command.name, command.description, examples)
+    caught, looked_at = await service.try_label(asker.scope, guild_id, label)
+    name = one_line(command.name)
+    if caught is None:
+        question = "The profile in use has no reranker, so nothing is sorted under labels until another one is chosen."
+    else:
+        question = f"Of the newest {counted(looked_at, 'message')} that you can read, {name} would catch {caught:,}."
+
+    async def switch_on() -> str:
+        await service.set_label(guild_id, command.name, command.description, examples)
+        return f"Messages are sorted under {name} from now on, and those of the past as well, little by little."
+
+    return Erasure(f"{question} {EXPERIMENT}", "Switch on", switch_on)
 
 
 async def remove_label(service: MemoryService, asker: Asker, command: LabelCommand) -> str:

@@ -111,7 +111,7 @@ async def resolve_label(service: MemoryService, text: str, scope: Scope) -> str:
     Raises:
         BadRequest: there is none of that name.
     """
-    known = [name for guild_id in scope.channels for name, _ in await service.labels(guild_id)]
+    known = [name for guild_id in scope.channels for name, *_ in await service.labels(guild_id)]
     wanted = clean(text).casefold()
     for name in known:
         if name.casefold() == wanted:
@@ -151,7 +151,7 @@ async def suggestions(service: MemoryService, asker: Asker, kind: Completion, ty
         people = await service.authors(asker.scope, typed.removeprefix("@"), CHOICES)
         return [_suggestion(name, str(author)) for author, name in people]
     if kind == "label":
-        known = {name for guild_id in asker.scope.channels for name, _ in await service.labels(guild_id)}
+        known = {name for guild_id in asker.scope.channels for name, *_ in await service.labels(guild_id)}
         fitting = sorted(name for name in known if typed.casefold() in name.casefold())
         return [_suggestion(name, name) for name in fitting[:CHOICES]]
     wanted = typed.removeprefix("#").casefold()

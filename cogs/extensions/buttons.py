@@ -42,7 +42,7 @@ class OwnView(discord.ui.View):
 
 
 class Confirm(OwnView):
-    """Asks before something is erased."""
+    """Asks before something is erased, or switched on."""
 
     def __init__(self, asker_id: int, label: str, erase: Callable[[], Awaitable[str]]) -> None:
         super().__init__(asker_id, timeout=300.0)
@@ -60,7 +60,7 @@ class Confirm(OwnView):
     async def cancel(self, interaction: Interaction, _: discord.ui.Button[Confirm]) -> None:
         """Leave everything as it is."""
         self.stop()
-        await interaction.response.edit_message(content="Nothing was erased.", view=None)
+        await interaction.response.edit_message(content="Nothing was changed.", view=None)
 
 
 class StopButton(discord.ui.View):

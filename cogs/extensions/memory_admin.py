@@ -192,19 +192,23 @@ class Memory(commands.GroupCog, name="memory", description="Look after the memor
 
     # -- labels --------------------------------------------------------------------------------------------
 
-    @labels.command(name="list", description="Show the labels that messages are sorted under")
+    @labels.command(name="list", description="Show the labels (an experiment) that messages are sorted under")
     async def labels_list(self, interaction: Interaction) -> None:
         """List the labels."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         await say(interaction, await administration.labels(self.bot.service, person(interaction)))
 
-    @labels.command(name="add", description="Add a label: name:recipe description:how to cook something")
+    @labels.command(
+        name="add", description="Add a label (an experiment): name:recipe description:how to cook something"
+    )
     @option_parameters(LabelCommand)
     async def labels_add(self, interaction: Interaction, **options: Any) -> None:
         """Add a label or describe it anew."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         command = read_options(LabelCommand, options)
-        await say(interaction, await administration.add_label(self.bot.service, person(interaction), command))
+        await ask_first(
+            interaction, await administration.add_label(self.bot.service, await reader(interaction), command)
+        )
 
     @labels.command(name="remove", description="Remove a label from every message")
     @app_commands.describe(name="What it is called")

@@ -347,13 +347,13 @@ class MemoryService:
         """Return the labels of a server."""
         return await self._parts.labels.labels(guild_id)
 
-    async def set_label(self, guild_id: int, name: str, description: str) -> None:
-        """Add a label, or describe it anew; messages are sorted under it in the background.
+    async def set_label(self, guild_id: int, name: str, description: str, examples: Sequence[str] = ()) -> None:
+        """Add a label, or describe it anew; see :meth:`Labels.set_label`."""
+        await self._parts.labels.set_label(guild_id, name, description, examples)
 
-        Raises:
-            BadRequest: the name or the description is empty or too long, or there are too many labels.
-        """
-        await self._parts.labels.set_label(guild_id, name, description)
+    async def try_label(self, scope: Scope, guild_id: int, label: LabelInfo) -> tuple[int | None, int]:
+        """Return how many of the newest messages a label would catch; see :meth:`Labels.try_label`."""
+        return await self._parts.labels.try_label(scope, guild_id, label)
 
     async def remove_label(self, guild_id: int, name: str) -> bool:
         """Remove a label from every message; return whether it was there."""

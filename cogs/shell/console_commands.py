@@ -285,7 +285,8 @@ class ConsoleCommands:
         if action == "list":
             return await administration.labels(self._service, asker)
         if action == "add":
-            return await administration.add_label(self._service, asker, read_line(LabelCommand, rest))
+            label = await administration.add_label(self._service, asker, read_line(LabelCommand, rest))
+            return f"{label.question}\n{await label.erase()}"
         if action == "remove":
             return await administration.remove_label(self._service, asker, read_line(LabelCommand, rest, first="name"))
         raise BadRequest("Say /memory labels list, add name:… description:…, or remove name:….")

@@ -79,7 +79,10 @@ async def test_administrators_look_after_labels_retention_and_forgetting(harbour
     added = await server.slash(
         harbour.ann, harbour.general, "memory labels add", name="tea", description="kettle boils"
     )
-    assert "tea" in await added.answer()
+    assert "tea would catch" in await added.answer()
+    assert "experiment" in added.text
+    await server.click(added, "Switch on")
+    await added.until(lambda call: "those of the past as well" in call.text)
     listed = await server.slash(harbour.ann, harbour.general, "memory labels list")
     assert "kettle boils" in await listed.answer()
     offered = await server.complete(harbour.ben, harbour.general, "recall", "label", "te")

@@ -1,7 +1,9 @@
 """Labels: the reranker as a zero-shot classifier of messages (the BTZSC protocol), in the background.
 
-The message is the query, each label's sentence is a document, and the best one above :data:`THRESHOLD` is the message's
-label. A profile without a reranker labels nothing.
+The message is the query; each label's sentence and examples are documents, and so is "none of these". The best label
+is the message's where it is above :data:`THRESHOLD` and better than none of these by :data:`MARGIN`. A profile without
+a reranker labels nothing. No reranker here was made for this, so people are told that labels are an experiment, and
+what one would catch before it is switched on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from cogs.memory.event_loop import LoopCaller
 from cogs.memory.inference.device_worker import Priority
 from cogs.memory.inference.model_slot import ModelSlot
 from cogs.memory.models.loadout import MODEL_ERRORS, Loadout
-from cogs.memory.records import StoredMessage
+from cogs.memory.records import Filters, Scope, StoredMessage
 from cogs.memory.reranker_service import KEEP_NOTHING, RerankerService
 from cogs.memory.storage.labels import LabelInfo
 from cogs.memory.storage.repository import Repository
@@ -28,17 +30,33 @@ BATCH = 32
 IDLE_SECONDS = 15.0
 RETRY_SECONDS = 30.0
 THRESHOLD = 0.5
+MARGIN = 0.15
+NONE = LabelInfo("", "None of these: small talk, or about something else")
+TRIED = 30
+"""The newest messages that a label is tried on before it is switched on."""
+MOST_EXAMPLES = 10
 NAME_LENGTH, DESCRIPTION_LENGTH = 50, 300
 TEXT_CHARACTERS = 1000
 
 
 def classify(reranker: RerankerService, text: str, labels: Sequence[LabelInfo]) -> list[float]:
-    """Return the probability of each label for a text; the text is the query and each label a document."""
-    candidates = [{"id": place, "content": label.description} for place, label in enumerate(labels)]
+    """Return the probability of each label for a text: that of its description or of its best example."""
+    documents = [(place, text) for place, label in enumerate(labels) for text in (label.description, *label.examples)]
+    candidates = [{"id": number, "content": content} for number, (_, content) in enumerate(documents)]
     # A text is judged once, and as a query its scores could not be found again when its message is forgotten.
     found = reranker.rerank_results(text, candidates, drops=KEEP_NOTHING)
-    scored = {c["id"]: float(c["rerank_score"]) for c in found}
-    return [scored[place] for place in range(len(labels))]
+    best = [0.0] * len(labels)
+    for candidate in found:
+        place = documents[candidate["id"]][0]
+        best[place] = max(best[place], float(candidate["rerank_score"]))
+    return best
+
+
+def chosen(scores: Sequence[float], labels: Sequence[LabelInfo]) -> tuple[str | None, float]:
+    """Return the label of a message, or ``None``, and the best probability; the last score is that of none of these."""
+    best = max(range(len(labels)), key=lambda place: scores[place])
+    clear = scores[best] >= THRESHOLD and scores[best] - scores[-1] >= MARGIN
+    return (labels[best].name if clear else None), scores[best]
 
 
 class LabelWorker:
@@ -119,9 +137,17 @@ class LabelWorker:
         text = body(message)[:TEXT_CHARACTERS]
         if not text.strip():
             return None, 0.0
-        found = await loadout.worker.run(classify, loadout.reranker, text, labels, priority=Priority.BACKGROUND)
-        best = max(range(len(labels)), key=lambda place: found[place])
-        return (labels[best].name if found[best] >= THRESHOLD else None), found[best]
+        asked = [*labels, NONE]
+        scores = await loadout.worker.run(classify, loadout.reranker, text, asked, priority=Priority.BACKGROUND)
+        return chosen(scores, labels)
+
+    async def caught(self, messages: Sequence[StoredMessage], labels: Sequence[LabelInfo], name: str) -> int | None:
+        """Return how many of some messages a label would catch among others; ``None`` without a reranker."""
+        with self._slot.acquire() as loadout:
+            if loadout.reranker is None:
+                return None
+            found = [await self._judge(loadout, message, labels) for message in messages]
+        return sum(label == name for label, _ in found)
 
 
 class Labels:
@@ -140,22 +166,48 @@ class Labels:
         """Return the labels of a server."""
         return await asyncio.to_thread(self._repository.labels.of_guild, guild_id)
 
-    async def set_label(self, guild_id: int, name: str, description: str) -> None:
-        """Add a label, or describe it anew; messages are sorted under it in the background.
+    async def try_label(self, scope: Scope, guild_id: int, label: LabelInfo) -> tuple[int | None, int]:
+        """Return how many of the newest messages of a scope a label would catch, and how many were looked at.
+
+        The first is ``None`` where the profile has no reranker.
 
         Raises:
-            BadRequest: the name or the description is empty or too long, or there are too many labels.
+            BadRequest: as :meth:`set_label`.
         """
-        name, description = " ".join(name.split()), " ".join(description.split())
+        label = await self._checked(guild_id, label)
+
+        def newest() -> list[StoredMessage]:
+            ids = self._repository.search.listed(scope, Filters(), newest=True, limit=TRIED)
+            found = self._repository.search.messages(ids, scope)
+            return [found[i] for i in ids if i in found]
+
+        others = [known for known in await self.labels(guild_id) if known.name != label.name]
+        messages = await asyncio.to_thread(newest)
+        return await self._worker.caught(messages, [*others, label], label.name), len(messages)
+
+    async def set_label(self, guild_id: int, name: str, description: str, examples: Sequence[str] = ()) -> None:
+        """Add a label, or describe it anew; messages, those of the past too, are sorted under it in the background.
+
+        Raises:
+            BadRequest: the name, the description or an example is empty or too long, or there are too many labels.
+        """
+        label = await self._checked(guild_id, LabelInfo(name, description, tuple(examples)))
+        await asyncio.to_thread(self._repository.labels.set, guild_id, *label)
+        self._worker.notify()
+
+    async def _checked(self, guild_id: int, label: LabelInfo) -> LabelInfo:
+        name, description = " ".join(label.name.split()), " ".join(label.description.split())
+        examples = tuple(" ".join(example.split()) for example in label.examples)
         if not 1 <= len(name) <= NAME_LENGTH:
             raise BadRequest(f"A label's name has 1 to {NAME_LENGTH} characters.")
         if not 1 <= len(description) <= DESCRIPTION_LENGTH:
             raise BadRequest(f"Say in 1 to {DESCRIPTION_LENGTH} characters what a message with the label is about.")
+        if len(examples) > MOST_EXAMPLES or not all(1 <= len(each) <= DESCRIPTION_LENGTH for each in examples):
+            raise BadRequest(f"Give up to {MOST_EXAMPLES} examples of 1 to {DESCRIPTION_LENGTH} characters.")
         known = await self.labels(guild_id)
         if len(known) >= MOST_LABELS and name not in {label.name for label in known}:
             raise BadRequest(f"There can be {MOST_LABELS} labels; remove one first.")
-        await asyncio.to_thread(self._repository.labels.set, guild_id, name, description)
-        self._worker.notify()
+        return LabelInfo(name, description, examples)
 
     async def remove_label(self, guild_id: int, name: str) -> bool:
         """Remove a label from every message; return whether it was there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,10 +18,15 @@ JUDGED = ""
 
 
 class LabelInfo(NamedTuple):
-    """A label, and the sentence that a message is judged against."""
+    """A label, and the sentence and examples that a message is judged against."""
 
     name: str
     description: str
+    examples: tuple[str, ...] = ()
+
+
+def _info(row: sa.Row[Any]) -> LabelInfo:
+    return LabelInfo(row.name, row.description, tuple(row.examples.split("\n")) if row.examples else ())
 
 
 class LabelStore:
@@ -37,18 +42,22 @@ class LabelStore:
         """Return the labels of a server, by name."""
         with self._database.reading() as db:
             rows = db.execute(sa.select(LABELS).where(LABELS.c.guild_id == guild_id).order_by(LABELS.c.name))
-            return [LabelInfo(row.name, row.description) for row in rows]
+            return [_info(row) for row in rows]
 
     def guilds(self) -> list[int]:
         """Return the servers that have labels."""
         with self._database.reading() as db:
             return list(db.scalars(sa.select(LABELS.c.guild_id).distinct()))
 
-    def set(self, guild_id: int, name: str, description: str) -> None:
+    def set(self, guild_id: int, name: str, description: str, examples: Sequence[str] = ()) -> None:
         """Add a label or describe it anew; every message is judged again."""
         with self._database.writing() as db:
             db.execute(sa.delete(LABELS).where(LABELS.c.guild_id == guild_id, LABELS.c.name == name))
-            db.execute(sa.insert(LABELS).values(guild_id=guild_id, name=name, description=description))
+            db.execute(
+                sa.insert(LABELS).values(
+                    guild_id=guild_id, name=name, description=description, examples="\n".join(examples)
+                )
+            )
             db.execute(sa.delete(MESSAGE_LABELS).where(MESSAGE_LABELS.c.guild_id == guild_id))
 
     def remove(self, guild_id: int, name: str) -> bool:
@@ -81,7 +90,7 @@ class LabelStore:
         """
         with self._database.writing() as db:
             now = db.execute(sa.select(LABELS).where(LABELS.c.guild_id == guild_id).order_by(LABELS.c.name))
-            if [LabelInfo(row.name, row.description) for row in now] != list(known):
+            if [_info(row) for row in now] != list(known):
                 return 0
             ids = self._database.ids([message_id for message_id, *_ in judged])
             found = db.execute(sa.select(MESSAGES.c.id, MESSAGES.c.revision).where(MESSAGES.c.id.in_(ids)))

@@ -175,13 +175,14 @@ class SilentName(Base):
 
 
 class Label(Base):
-    """An administrator's label and the sentence that a message is judged against."""
+    """An administrator's label, and the sentence and examples (a line each) that a message is judged against."""
 
     __tablename__ = "labels"
 
     guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     description: Mapped[str] = mapped_column(Text)
+    examples: Mapped[str] = mapped_column(Text, default="", server_default="")
 
 
 class MessageLabel(Base):

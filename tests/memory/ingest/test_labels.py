@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cogs.memory.errors import BadRequest
-from cogs.memory.records import Filters
+from cogs.memory.records import Filters, Scope
 from cogs.memory.service import MemoryService
+from cogs.memory.storage.labels import LabelInfo
 from tests.memory.building import GENERAL, GUILD, SECRET, ask, message, running_service, settings_in, texts
 
 SOUP = "I cook fish soup with potatoes and fennel for dinner tonight, the recipe is from my grandmother"
@@ -57,6 +58,22 @@ async def test_messages_are_found_by_their_label_and_judged_anew_when_edited(tmp
         assert await service.remove_label(GUILD, "food")
         assert not await service.remove_label(GUILD, "food")
         assert await service.labels(GUILD) == []
+
+
+async def test_examples_help_and_what_fits_nothing_gets_no_label(tmp_path: Path) -> None:
+    unclear = "none of these small talk or about something else, and dinner"
+    async with running_service(tmp_path / "data", **with_word_reranker(tmp_path)) as service:
+        await service.remember([message(1, SOUP), message(2, MEET), message(3, unclear)])
+        scope = Scope.of(GUILD, [GENERAL])
+        plain = LabelInfo("food", "eating and drinking")
+        assert await service.try_label(scope, GUILD, plain) == (0, 3)
+        shown = plain._replace(examples=("cook fish soup",))
+        assert await service.try_label(scope, GUILD, shown) == (1, 3)
+        assert await service.try_label(scope, GUILD, LabelInfo("food", "dinner")) == (1, 3)  # not the unclear one
+        assert await service.labels(GUILD) == []
+        await service.set_label(GUILD, *shown)
+        assert await labelled(service) == [SOUP]
+        assert await service.labels(GUILD) == [shown]
 
 
 async def test_a_label_opens_no_channel(tmp_path: Path) -> None:
