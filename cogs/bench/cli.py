@@ -28,8 +28,10 @@ app = bench_app
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 QuickFlag = Annotated[bool, typer.Option("--quick", help="Small sizes and one round: does it run, is it exact?")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Also write JSON, Markdown and plots into this folder.")]
-RoundsOption = Annotated[int | None, typer.Option(min=1, help="How often each path runs.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of every path; all cores by default.")]
+RoundsOption = Annotated[int | None, typer.Option(min=1, max=1_000, help="How often each path runs.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, max=1_024, help="Threads of every path; all cores by default.")
+]
 MemoryOption = Annotated[bool, typer.Option(help="Measure each path's peak memory in a process of its own.")]
 SweepOption = Annotated[bool, typer.Option(help="Also measure other sizes, for the plots; never with --quick.")]
 Progress = Console(stderr=True, highlight=False)
@@ -65,7 +67,9 @@ def embed(
     as_json: JsonFlag = False,
     quick: QuickFlag = False,
     out: OutOption = None,
-    messages: Annotated[int | None, typer.Option(min=1, help="How many messages; 1,000 by default.")] = None,
+    messages: Annotated[
+        int | None, typer.Option(min=1, max=2_000_000, help="How many messages; 1,000 by default.")
+    ] = None,
     rounds: RoundsOption = None,
     threads: ThreadsOption = None,
     memory: MemoryOption = True,
@@ -84,12 +88,18 @@ def rerank(
     as_json: JsonFlag = False,
     quick: QuickFlag = False,
     out: OutOption = None,
-    layers: Annotated[int | None, typer.Option(min=2, help="Layers of the Qwen3 shape; 28 by default.")] = None,
-    candidates: Annotated[int | None, typer.Option(min=1, help="Candidates of a call; 50 by default.")] = None,
-    words: Annotated[int, typer.Option(min=1, help="Words of a document in the median.")] = 25,
+    layers: Annotated[
+        int | None, typer.Option(min=2, max=128, help="Layers of the Qwen3 shape; 28 by default.")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, max=1_000, help="Candidates of a call; 50 by default.")
+    ] = None,
+    words: Annotated[int, typer.Option(min=1, max=8_000, help="Words of a document in the median.")] = 25,
     family: Annotated[list[str] | None, typer.Option(help="qwen3, lycheemem, minilm-l6, minilm-l12; all.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Narrow layers: shows exactness, not speed.")] = False,
-    published_batch: Annotated[int, typer.Option(min=1, help="Documents of a batch of the cards' code.")] = 16,
+    published_batch: Annotated[
+        int, typer.Option(min=1, max=1_000, help="Documents of a batch of the cards' code.")
+    ] = 16,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     sweep: SweepOption = True,
     rounds: RoundsOption = None,
@@ -165,7 +175,9 @@ def import_(
     as_json: JsonFlag = False,
     quick: QuickFlag = False,
     out: OutOption = None,
-    messages: Annotated[int | None, typer.Option(min=1, help="How many messages; 100,000 by default.")] = None,
+    messages: Annotated[
+        int | None, typer.Option(min=1, max=10_000_000, help="How many messages; 100,000 by default.")
+    ] = None,
     threads: ThreadsOption = None,
     memory: MemoryOption = True,
 ) -> None:
@@ -183,9 +195,11 @@ def soak(
     as_json: JsonFlag = False,
     quick: QuickFlag = False,
     out: OutOption = None,
-    rate: Annotated[float, typer.Option(min=1, help="Messages a second.")] = 500,
-    recalls: Annotated[float, typer.Option(min=0.1, help="Recalls a second.")] = 20,
-    seconds: Annotated[float | None, typer.Option(min=1, help="How long; 300 by default, 10 with --quick.")] = None,
+    rate: Annotated[float, typer.Option(min=1, max=100_000, help="Messages a second.")] = 500,
+    recalls: Annotated[float, typer.Option(min=0.1, max=10_000, help="Recalls a second.")] = 20,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, max=604_800, help="How long; 300 by default, 10 with --quick.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="The hardware profile.")] = "minimal",
     direct: Annotated[
         bool, typer.Option(help="Without Discord: straight into the memory, in this process, with the loop's lag.")
@@ -206,7 +220,9 @@ def soak(
 @bench_app.command()
 def keywords(
     quick: QuickFlag = False,
-    messages: Annotated[int | None, typer.Option(min=200, help="How many messages; 50,000 by default.")] = None,
+    messages: Annotated[
+        int | None, typer.Option(min=200, max=10_000_000, help="How many messages; 50,000 by default.")
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="An empty PostgreSQL database to compare with, as in DATABASE_URL.")
     ] = None,

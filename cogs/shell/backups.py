@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cogs.memory.errors import BadRequest
+from cogs.shell.memory_folder import remembering
 from cogs.shell.startup import errors, prepared, run_async
 from config.settings import Settings
 
@@ -20,7 +21,7 @@ def backup(
     """Write a verified backup, while the bot runs or not. It holds what was said: keep it like the memory itself."""
     from cogs.memory.storage.backup import back_up
 
-    settings = _on_sqlite(prepared())
+    settings = asyncio.run(remembering(_on_sqlite(prepared())))
     with Progress(TextColumn("Copying"), BarColumn(), console=errors, transient=True) as bar:
         task = bar.add_task("copy", total=1.0)
         report = back_up(settings.data_dir, file, lambda share: bar.update(task, completed=share))
@@ -77,6 +78,7 @@ async def _judged(settings: Settings, out: Path, guild: int | None) -> int:
     from cogs.memory.service import MemoryService
     from cogs.shell.judged_set import write_judged_set
 
+    settings = await remembering(settings)
     service = await MemoryService.open(settings, exclusive=False)
     try:
         guild_id = one_guild(guild, await service.guild_ids())

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cogs.commands.options import read_options
 from cogs.commands.recall import RecallCommand
 from cogs.shell.backups import backup, judged, restore
+from cogs.shell.memory_folder import remembering, sample_settings
 from cogs.shell.page import mcp, page
 from cogs.shell.parameters import option_parameters
 from cogs.shell.startup import JsonFlag, errors, prepared, run_async
 from config.settings import PROJECT_DIR, Settings
+
+if TYPE_CHECKING:
+    from cogs.shell.terminal import Terminal
 
 SAMPLE = PROJECT_DIR / "data" / "sample"
 
@@ -44,7 +48,7 @@ def run() -> int:
         errors.print(
             "DISCORD_TOKEN is not set, so this is the console with the sample server. Type /help.", style="dim"
         )
-        return run_async(_console(settings, SAMPLE))
+        return _open_console(settings, SAMPLE)
     from cogs.app import lifecycle
 
     return lifecycle.run(settings)
@@ -54,10 +58,17 @@ def console(
     sample: Annotated[bool, typer.Option(help="Import the sample export first, if it is not there yet.")] = False,
 ) -> int:
     """Open the console in this terminal on what is remembered."""
-    return run_async(_console(prepared(), SAMPLE if sample else None))
+    return _open_console(prepared(), SAMPLE if sample else None)
 
 
-async def _console(settings: Settings, sample: Path | None) -> int:
+def _open_console(settings: Settings, sample: Path | None) -> int:
+    from cogs.shell.terminal import Terminal
+
+    terminal = Terminal()
+    return terminal.run(lambda: _console(settings, sample, terminal))
+
+
+async def _console(settings: Settings, sample: Path | None, terminal: Terminal) -> int:
     from cogs.chat.service import build_chat
     from cogs.imports.spool import watching
     from cogs.memory.access.guild_view_files import exports_in, load_guild_views, save_guild_view_of
@@ -66,8 +77,10 @@ async def _console(settings: Settings, sample: Path | None) -> int:
     from cogs.shell.console import run_console
     from cogs.shell.import_progress import import_with_bar
 
-    if sample is not None and not settings.data_dir_was_set:
-        settings = settings.model_copy(update={"data_dir": settings.data_dir / "sample"})
+    if sample is None:
+        settings = await remembering(settings)
+    elif not settings.data_dir_was_set:
+        settings = sample_settings(settings)
     service = await MemoryService.open(settings)
     try:
         await service.start()
@@ -76,7 +89,7 @@ async def _console(settings: Settings, sample: Path | None) -> int:
             save_guild_view_of(sample, settings.data_dir)
         views = load_guild_views(settings.data_dir)
         async with watching(service, settings.data_dir):
-            return await run_console(service, build_chat(settings, service, local_now), views)
+            return await run_console(service, build_chat(settings, service, local_now), views, terminal)
     finally:
         await service.close()
 
@@ -103,7 +116,7 @@ def import_exports(
 def recall(
     guild: Annotated[int | None, typer.Option(help="The server's id; needed where several are remembered.")] = None,
     as_user: Annotated[str | None, typer.Option(help="Search as this member, by name or id.")] = None,
-    around: Annotated[int | None, typer.Option(min=1, help="Show the talk around hit N instead.")] = None,
+    around: Annotated[int | None, typer.Option(min=1, max=50, help="Show the talk around hit N instead.")] = None,
     as_json: JsonFlag = False,
     **options: Any,
 ) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 
 from cogs.chat.service import ChatService
 from cogs.memory.access.guild_view import ChannelView, RoleView
@@ -13,23 +10,29 @@ from cogs.memory.access.permissions import GuildView, MemberView
 from cogs.memory.errors import BadRequest, MnemeError
 from cogs.memory.service import MemoryService
 from cogs.shell.console_commands import ConsoleCommands
+from cogs.shell.terminal import Terminal
 
 
-async def run_console(service: MemoryService, chat: ChatService, views: Mapping[int, GuildView]) -> int:
-    """Read lines until the end of standard input or ``/quit``; print what Discord would show. Returns the exit code.
+async def run_console(
+    service: MemoryService, chat: ChatService, views: Mapping[int, GuildView], terminal: Terminal
+) -> int:
+    """Read lines until the end of the input or ``/quit``; print what Discord would show. Returns the exit code.
 
-    With a terminal there is a prompt; without one, each line is repeated before its answer, so that a log reads well.
+    At a terminal there is a prompt, Ctrl-C gives a new one, and while an answer is under way it stops that; without a
+    terminal each line is repeated before its answer, so that a log reads well.
     """
     commands = ConsoleCommands(service, chat, await _server(service, views))
     print(commands.greeting())
-    terminal = sys.stdin.isatty()
-    async with contextlib.aclosing(_lines(commands, terminal)) as lines:
-        async for line in lines:
-            if not terminal:
-                print(f"{commands.prompt()}{line}")
-            if line in ("/quit", "/exit"):
-                break
-            await answer(commands, line)
+    while (line := await terminal.line(commands.prompt())) is not None:
+        line = line.strip()
+        if not line:
+            continue
+        if not terminal.interactive:
+            print(f"{commands.prompt()}{line}")
+        if line in ("/quit", "/exit"):
+            break
+        if not await terminal.interruptible(answer(commands, line)):
+            print("✕ Stopped.", flush=True)
     await chat.close()
     return 0
 
@@ -41,23 +44,6 @@ async def answer(commands: ConsoleCommands, line: str) -> None:
             print(text, flush=True)
     except MnemeError as error:
         print(f"✕ {error}", flush=True)
-
-
-async def _lines(commands: ConsoleCommands, terminal: bool) -> AsyncGenerator[str, None]:
-    if terminal:
-        # Importing it gives input() line editing and a history.
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401
-    while True:
-        read = (lambda: input(commands.prompt()) + "\n") if terminal else sys.stdin.readline
-        try:
-            line = await asyncio.to_thread(read)
-        except (EOFError, KeyboardInterrupt):
-            return
-        if not line:
-            return
-        if line.strip():
-            yield line.strip()
 
 
 async def _server(service: MemoryService, views: Mapping[int, GuildView]) -> GuildView:

@@ -123,6 +123,8 @@ class ConsoleCommands:
         Raises:
             MnemeError: what was typed cannot be done; the sentence says why.
         """
+        if not line.isascii() and any("\ud800" <= character <= "\udfff" for character in line):
+            raise BadRequest("This line holds bytes that are no UTF-8 text; type it again.")
         if len(line) > LINE_CHARACTERS:
             raise BadRequest(f"The line has {len(line):,} characters; shorten it to {LINE_CHARACTERS:,} or fewer.")
         if not line.startswith("/"):

@@ -20,6 +20,7 @@ from cogs.memory.rerankers.registry import load_specs
 from cogs.memory.storage.database import create_engine, migrate, sqlite_module
 from cogs.memory.storage.repository import Repository
 from cogs.memory.storage.verify import Verification, count_messages, repair_stores, verify_stores
+from cogs.shell.memory_folder import remembering
 from config.settings import Settings
 
 State = Literal["ok", "note", "problem"]
@@ -39,6 +40,7 @@ class Finding:
 
 async def examine(settings: Settings, *, verify: bool, repair: bool, as_json: bool) -> int:
     """Print the findings; exit code 1 where something does not work."""
+    settings = await remembering(settings)
     findings = await asyncio.to_thread(lambda: list(look_around(settings)))
     if verify or repair:
         findings.append(await asyncio.to_thread(_verified, settings, repair))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cogs.shell.memory_folder import remembering
 from cogs.shell.startup import errors, prepared, run_async
 from config.settings import Settings
 
@@ -38,6 +39,7 @@ async def _page(settings: Settings, as_user: str | None, guild: int | None) -> i
     from cogs.web.server import serving
     from cogs.web.site import build_site
 
+    settings = await remembering(settings)
     try:
         service = await MemoryService.open(settings)
     except StorageError as error:
@@ -78,6 +80,7 @@ async def _mcp(settings: Settings, as_user: str | None, guild: int | None) -> in
     from cogs.memory.service import MemoryService
     from cogs.web.agents import always, build_agent_server
 
+    settings = await remembering(settings)
     service = await MemoryService.open(settings, exclusive=False)
     try:
         await service.start(ingest=False)

@@ -15,6 +15,7 @@ from cogs.memory.access.permissions import GuildView, reader_scope
 from cogs.memory.errors import BadRequest
 from cogs.memory.records import ChannelInfo, Scope
 from cogs.shell.clock import local_now
+from cogs.shell.memory_folder import remembering
 
 if TYPE_CHECKING:
     from cogs.memory.service import MemoryService
@@ -48,6 +49,7 @@ async def recall_command(
     understand(command, now, now.tzinfo or dt.UTC)
     from cogs.memory.service import MemoryService
 
+    settings = await remembering(settings)
     service = await MemoryService.open(settings, exclusive=False)
     try:
         await service.start(ingest=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from cogs.lab.datasets.loaders import load_dataset
 from config.settings import PROJECT_DIR
 
 
@@ -32,3 +34,14 @@ def test_a_mistyped_command_is_one_sentence_and_exit_code_2(typed: tuple[str, ..
     if typed:
         assert "--help" in done.stderr
         assert len(done.stderr.splitlines()) <= 3
+
+
+def test_the_example_of_evaluate_names_a_data_set_that_is_here() -> None:
+    done = subprocess.run(
+        [sys.executable, "bot.py", "evaluate", "--help"], capture_output=True, text=True, cwd=PROJECT_DIR, check=True
+    )
+    example = re.search(r"python bot\.py evaluate (\S+)", done.stdout)
+    assert example is not None
+    found = load_dataset(PROJECT_DIR / example[1])
+    assert not found.warnings
+    assert len(found.queries) > 20

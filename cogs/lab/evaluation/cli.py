@@ -30,7 +30,9 @@ def evaluate(
         str | None, typer.Option(help="Instead of the profile's: a name of rerankers.yaml, or none.")
     ] = None,
     stages: Annotated[bool, typer.Option("--stages", help="Show what each stage adds.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask only that many queries, evenly spread.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=10_000_000, help="Ask only that many queries, evenly spread.")
+    ] = None,
     top: Annotated[
         int, typer.Option(min=1, max=50, help="How many hits each query asks for; it matters to an early exit.")
     ] = 50,

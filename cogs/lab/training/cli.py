@@ -29,8 +29,10 @@ def train(
     sources: Annotated[
         Path | None, typer.Option(help="The folder that relative data paths of the recipe begin at.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Steps of each phase, instead of its epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Another seed than the recipe's.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, max=10_000_000, help="Steps of each phase, instead of its epochs.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the output folder.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -78,9 +80,13 @@ def train(
 def calibrate(
     model: Annotated[Path, typer.Argument(help="The folder of a trained cross-encoder: model.onnx, mneme.json, …")],
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET…", help="Folders in BEIR's layout.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask only that many queries of each set.")] = None,
-    prior_weight: Annotated[float | None, typer.Option(min=0, help="Fix the weight of the first stage.")] = None,
-    max_length: Annotated[int | None, typer.Option(min=16, help="Also change how many tokens a pair may have.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=10_000_000, help="Ask only that many queries of each set.")
+    ] = None,
+    prior_weight: Annotated[float | None, typer.Option(min=0, max=1, help="Fix the weight of the first stage.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=16, max=32_768, help="Also change how many tokens a pair may have.")
+    ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Show it, and leave the model as it is.")] = False,
     as_json: JsonFlag = False,
 ) -> int:
