@@ -22,7 +22,6 @@ from cogs.app.withdrawals import Withdrawals
 from cogs.gateway.backfill import Backfills
 from cogs.gateway.catch_up import CatchUp
 from cogs.gateway.intake import Intake
-from cogs.gateway.pluralkit import PluralKit
 from cogs.gateway.readers import Readers
 from config import logs
 
@@ -86,8 +85,7 @@ class MnemeBot(commands.AutoShardedBot):
         self.chat = chat
         self.errors = Errors()
         self.readers = Readers(self, service)
-        proxies = None if settings.pluralkit_url is None else PluralKit(settings.pluralkit_url)
-        self.intake = Intake(service, self._intake_failed, proxies)
+        self.intake = Intake(service, self._intake_failed)
         self.catch_up = CatchUp(self, service, self.intake)
         self.backfills = Backfills(service, self.intake, self.catch_up)
         self.withdrawals = Withdrawals(self, service)

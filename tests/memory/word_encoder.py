@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cogs.memory.embedding.service import EmbeddingService
-from cogs.memory.embedding.specs import MINILM, Vectors
+from cogs.memory.embedding.specs import MNEME, Vectors
 
 
 class WordEncoder:
@@ -18,10 +18,11 @@ class WordEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return a vector of the shipped embedder's length for each text."""
-        vectors = np.zeros((len(texts), MINILM.dim), np.float32)
+        vectors = np.zeros((len(texts), MNEME.dim), np.float32)
         for row, text in enumerate(texts):
-            for word in ["", *text.casefold().split()]:
-                vectors[row, zlib.crc32(word.encode(errors="replace")) % MINILM.dim] += 1
+            said = text.removeprefix(MNEME.query_prompt).removeprefix(MNEME.passage_prompt)
+            for word in ["", *said.casefold().split()]:
+                vectors[row, zlib.crc32(word.encode(errors="replace")) % MNEME.dim] += 1
         return vectors
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from cogs.memory.embedding import service as embedding_service
-from cogs.memory.embedding.specs import EMBEDDERS_FILE, MINILM, EmbedderSpec
+from cogs.memory.embedding.specs import EMBEDDERS_FILE, MNEME, EmbedderSpec
 from cogs.memory.errors import MnemeError
 from cogs.memory.records import ChannelInfo, IncomingMessage, Scope
 from cogs.memory.service import MemoryService, verify_service
@@ -56,7 +56,7 @@ class Report:
 def _embedders(path: Path = EMBEDDERS_FILE) -> dict[str, EmbedderSpec]:
     del path
     # Its own vectors cut short: another embedder, for which a switch makes every vector anew.
-    return {MINILM.name: MINILM, "short": replace(MINILM, name="short", dim=128)}
+    return {MNEME.name: MNEME, "short": replace(MNEME, name="short", dim=128)}
 
 
 async def _open(folder: Path) -> MemoryService:

@@ -26,7 +26,7 @@ GB = 1024**3
 class Needs(BaseModel):
     """What a machine must have; ``memory_gb`` is of the GPU for ``cuda``, of the machine otherwise.
 
-    On a GPU no more than that is used, however much it has, because other programs may use it too.
+    Of a GPU no more than that is taken, however much it has: others may live there too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class MemoryProfile(BaseModel):
     needs: Needs = Needs()
     device: Device = "cpu"
     dtype: Literal["float32", "bfloat16", "int8"] = "float32"
-    embedder: str = "minilm-l6"
+    embedder: str = "mneme-embedder"
     reranker: str | None = None
     candidates: int = Field(default=50, ge=1, le=1000)
     deadline_ms: int = Field(default=4000, ge=10)

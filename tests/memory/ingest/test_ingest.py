@@ -55,7 +55,9 @@ async def test_a_question_waits_for_a_slice_and_not_for_the_batch(tmp_path: Path
             began.set()
             return self.encoder.encode(texts)
 
-    async with running_service(tmp_path, profile="minimal") as service:
+    profiles = tmp_path / "profiles.yaml"
+    profiles.write_text("patient: {candidates: 30, deadline_ms: 60000, max_document_tokens: 256}\n", encoding="utf-8")
+    async with running_service(tmp_path, profile="patient", profiles_file=profiles) as service:
         await ask(service, "warm up")
         with service.slot.acquire() as loadout:
             loadout.embedder._encoder = Recording(loadout.embedder._encoder)
