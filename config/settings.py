@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     replies_per_minute: int = Field(default=6, ge=0)
     channel_replies_per_minute: int = Field(default=20, ge=0)
     guild_grace_days: int = Field(default=7, ge=0, le=365)
+    webhooks: Literal["all", "known"] = "all"
+    pluralkit_url: str | None = None
     rewrite_hours: float = Field(default=6.0, gt=0, le=720)
     trust_remote_code: str = ""
     profiles_file: Path = CONFIG_DIR / "profiles.yaml"
@@ -65,7 +67,7 @@ class Settings(BaseSettings):
             raise ValueError("It takes the ids of Discord users with commas between them")
         return value
 
-    @field_validator("profile", "llm_base_url", "llm_model", "web", "web_url", mode="before")
+    @field_validator("profile", "llm_base_url", "llm_model", "web", "web_url", "pluralkit_url", mode="before")
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

@@ -22,6 +22,7 @@ from cogs.app.withdrawals import Withdrawals
 from cogs.gateway.backfill import Backfills
 from cogs.gateway.catch_up import CatchUp
 from cogs.gateway.intake import Intake
+from cogs.gateway.pluralkit import PluralKit
 from cogs.gateway.readers import Readers
 from config import logs
 
@@ -85,7 +86,8 @@ class MnemeBot(commands.AutoShardedBot):
         self.chat = chat
         self.errors = Errors()
         self.readers = Readers(self, service)
-        self.intake = Intake(service, self._intake_failed)
+        proxies = None if settings.pluralkit_url is None else PluralKit(settings.pluralkit_url)
+        self.intake = Intake(service, self._intake_failed, proxies)
         self.catch_up = CatchUp(self, service, self.intake)
         self.backfills = Backfills(service, self.intake, self.catch_up)
         self.withdrawals = Withdrawals(self, service)

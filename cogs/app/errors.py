@@ -10,6 +10,7 @@ import discord
 from discord import app_commands
 
 from cogs.memory.errors import MnemeError
+from cogs.memory.text.sanitize import as_told
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,12 @@ class Errors:
         detail = f" HTTP {error.status} code {error.code}" if isinstance(error, discord.HTTPException) else ""
         log.error("%s failed: %s%s%s at %s", doing, type(error).__name__, detail, cause, where)
 
+    def told(self, error: BaseException) -> str:
+        """Return what a person is told, as Discord may show it: an error repeats names and words of others."""
+        return as_told(self.sentence(error))
+
     def sentence(self, error: BaseException) -> str:
-        """Return what a person is told."""
+        """Return what a person is told, as plain text."""
         if isinstance(error, MnemeError):
             return str(error)
         if isinstance(error, app_commands.CommandOnCooldown):
@@ -63,8 +68,8 @@ class Errors:
                 if not interaction.response.is_done():
                     await interaction.response.autocomplete([])
             elif interaction.response.is_done():
-                await interaction.followup.send(self.sentence(error), ephemeral=True)
+                await interaction.followup.send(self.told(error), ephemeral=True)
             else:
-                await interaction.response.send_message(self.sentence(error), ephemeral=True)
+                await interaction.response.send_message(self.told(error), ephemeral=True)
         except discord.HTTPException as refused:
             log.info("an error could not be told: HTTP %s", refused.status)

@@ -153,7 +153,8 @@ def _source(hit: Hit, now: dt.datetime) -> str:
 def _marked_source(hit: Hit) -> str:
     """Return the same for Discord, which shows everybody their own time."""
     message = hit.message
-    return f"{markdown(author_label(message))}, {stamp(message.created_at)} · {markdown(channel_label(message))}"
+    # The dot goes along: "#" begins a heading only where a line does, and would be escaped there.
+    return f"{markdown(author_label(message))}, {stamp(message.created_at)} {markdown(f'· {channel_label(message)}')}"
 
 
 def _harmless(text: str) -> str:

@@ -9,7 +9,7 @@ import discord
 
 from cogs.commands.asker import Erasure
 from cogs.memory.text.presentation import MESSAGE
-from cogs.memory.text.sanitize import markdown
+from cogs.memory.text.sanitize import as_told
 
 if TYPE_CHECKING:
     from cogs.app.client import MnemeBot
@@ -54,7 +54,7 @@ class Confirm(OwnView):
         """Do it."""
         self.stop()
         await interaction.response.defer()
-        await interaction.edit_original_response(content=markdown(await self._erase()), view=None)
+        await interaction.edit_original_response(content=as_told(await self._erase()), view=None)
 
     @discord.ui.button(label="Cancel", style=discord.ButtonStyle.secondary)
     async def cancel(self, interaction: Interaction, _: discord.ui.Button[Confirm]) -> None:
@@ -89,13 +89,13 @@ async def ask_first(interaction: Interaction, erasure: Erasure) -> None:
         await say(interaction, await erasure.erase())
         return
     view = Confirm(interaction.user.id, erasure.button, erasure.erase)
-    await interaction.followup.send(markdown(erasure.question), view=view, ephemeral=True)
+    await interaction.followup.send(as_told(erasure.question), view=view, ephemeral=True)
 
 
 async def say(interaction: Interaction, text: str) -> None:
     """Answer a deferred command with plain text, privately, in as many messages as its lines take."""
     part = ""
-    for line in (markdown(line)[: MESSAGE - 1] for line in text.split("\n")):
+    for line in (as_told(line, MESSAGE - 1) for line in text.split("\n")):
         if part and len(part) + len(line) + 1 > MESSAGE:
             await interaction.followup.send(part, ephemeral=True)
             part = ""

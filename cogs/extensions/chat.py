@@ -13,6 +13,7 @@ from cogs.chat.pacing import Pacer
 from cogs.chat.service import ReplyUpdate, question_of
 from cogs.memory.errors import MnemeError
 from cogs.memory.records import Scope, Turn
+from cogs.memory.text.sanitize import as_told
 
 if TYPE_CHECKING:
     from cogs.app.client import MnemeBot
@@ -39,7 +40,7 @@ class Chat(commands.Cog):
         refusal = self.bot.allowances.reply(message.author.id, message.channel.id, time.monotonic())
         if refusal is not None:
             if refusal:
-                await message.reply(refusal, mention_author=False)
+                await message.reply(as_told(refusal), mention_author=False)
             return
         if self._running >= ANSWERS_AT_ONCE:
             await message.reply(BUSY, mention_author=False)
@@ -60,7 +61,7 @@ class Chat(commands.Cog):
         try:
             await self._write(message, growing)
         except MnemeError as error:
-            await growing.show(str(error), final=True)
+            await growing.show(as_told(str(error)), final=True)
         except discord.HTTPException as error:
             self.bot.errors.log("a reply", error)
         except BaseException:
@@ -173,7 +174,7 @@ class GrowingReply:
 def _with_notice(update: ReplyUpdate) -> str:
     if not update.final or update.notice is None or update.extractive:
         return update.text
-    told = f"\n-# {update.notice}"
+    told = f"\n-# {as_told(update.notice, 400)}"
     return update.text + told if len(update.text) + len(told) <= 2000 else update.text
 
 

@@ -26,7 +26,7 @@ from cogs.extensions.parameters import (
     texts,
 )
 from cogs.gateway.backfill import Backfill
-from cogs.memory.text.sanitize import markdown, one_line
+from cogs.memory.text.sanitize import as_told, one_line
 from cogs.web.gate import Person
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ class Memory(commands.GroupCog, name="memory", description="Look after the memor
 
     async def _show_progress(self, interaction: Interaction, run: Backfill) -> None:
         stop = StopButton(run.stop, lambda pressed: person(pressed).manages)
-        message = await interaction.followup.send(run.sentence(), view=stop, ephemeral=True, wait=True)
+        message = await interaction.followup.send(as_told(run.sentence()), view=stop, ephemeral=True, wait=True)
         while run.running:
             await run.wait(PROGRESS_SECONDS)
             view = stop if run.running else None
             try:
-                await message.edit(content=run.sentence(), view=view)
+                await message.edit(content=as_told(run.sentence()), view=view)
             except discord.HTTPException:
                 return  # A quarter of an hour is over, and the message cannot be changed any more; the run goes on.
 
@@ -227,7 +227,7 @@ class Memory(commands.GroupCog, name="memory", description="Look after the memor
 async def _edit(interaction: Interaction, text: str) -> None:
     """Change the answer; after a quarter of an hour Discord no longer lets it be changed."""
     if not interaction.is_expired():
-        await interaction.edit_original_response(content=markdown(text))
+        await interaction.edit_original_response(content=as_told(text))
 
 
 async def setup(bot: MnemeBot) -> None:

@@ -143,8 +143,13 @@ class ResultPages(OwnView):
         if not interaction.permissions.send_messages:
             raise BadRequest("You may not write in this channel.")
         audience = await interaction.client.readers.audience(guild, interaction.channel_id)
-        text = await shared(interaction.client.service, audience, int(chosen.values[0]), interaction.user.display_name)
-        await interaction.followup.send(text, ephemeral=False, allowed_mentions=discord.AllowedMentions.none())
+        shown, service = int(chosen.values[0]), interaction.client.service
+        text = await shared(service, audience, shown, interaction.user.display_name)
+        posted = await interaction.followup.send(
+            text, ephemeral=False, allowed_mentions=discord.AllowedMentions.none(), wait=True
+        )
+        # What was shared goes when the message goes, like every quotation.
+        await service.quotations.keep(posted.id, interaction.channel_id, [shown], written=True)
 
     @discord.ui.button(label="Previous", style=discord.ButtonStyle.secondary)
     async def previous(self, interaction: Interaction, _: discord.ui.Button[ResultPages]) -> None:

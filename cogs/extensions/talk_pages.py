@@ -10,6 +10,7 @@ from cogs.commands.around import STEP, AroundAnswer, around
 from cogs.extensions.buttons import Interaction, OwnView
 from cogs.extensions.parameters import reader
 from cogs.memory.records import Scope
+from cogs.memory.text.sanitize import as_told
 
 COLOUR = discord.Colour(0x5865F2)
 
@@ -39,7 +40,7 @@ class TalkPages(OwnView):
         names = interaction.client.readers.names(Scope.of(message.guild_id, [message.channel_id]))
         view = await asyncio.to_thread(self._answer.view, names)
         self.earlier.disabled, self.later.disabled = not view.earlier, not view.later
-        return discord.Embed(title=view.title[:256], description=view.markdown, colour=COLOUR)
+        return discord.Embed(title=as_told(view.title, 256), description=view.markdown, colour=COLOUR)
 
     @discord.ui.button(label="Earlier", style=discord.ButtonStyle.secondary)
     async def earlier(self, interaction: Interaction, _: discord.ui.Button[TalkPages]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
+from cogs.gateway.pluralkit import PluralKit
 from cogs.memory.errors import StorageError
 from cogs.memory.records import ChannelInfo, IncomingMessage
 
@@ -41,9 +42,12 @@ class Intake:
     fetched again, because the watermarks stand before it.
     """
 
-    def __init__(self, service: MemoryService, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, service: MemoryService, failed: Callable[[BaseException], None], proxies: PluralKit | None = None
+    ) -> None:
         self._service = service
         self._failed = failed
+        self._proxies = proxies
         self._queue: asyncio.Queue[Arrival] = asyncio.Queue(WAITING)
         self._known: dict[int, ChannelInfo] = {}
         self._task: asyncio.Task[None] | None = None
@@ -71,6 +75,8 @@ class Intake:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._proxies is not None:
+            await self._proxies.close()
 
     async def note_channels(self, channels: list[ChannelInfo]) -> None:
         """Record channels before the first message of theirs, so that it is known who may read it."""
@@ -96,7 +102,10 @@ class Intake:
         async def work() -> None:
             await self.note_channels(list({a.channel.id: a.channel for a in batch if a.channel}.values()))
             for mark_seen, group in groupby(batch, key=lambda arrival: arrival.mark_seen):
-                await self._service.remember([arrival.message for arrival in group], mark_seen=mark_seen)
+                messages = [arrival.message for arrival in group]
+                if self._proxies is not None:
+                    messages = await self._proxies.named(messages)
+                await self._service.remember(messages, mark_seen=mark_seen)
 
         await insist(work, f"{len(batch)} messages")
 

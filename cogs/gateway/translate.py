@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 
 import discord
@@ -11,6 +12,7 @@ from cogs.memory.access.guild_view import ChannelView, GuildView, Kind, MemberVi
 from cogs.memory.records import Attachment, ChannelInfo, IncomingMessage, MessageKind
 from cogs.memory.text.shown import shown_text
 
+_PICTURE = re.compile(r"/(?:avatars|users)/(\d{15,20})/")
 _SPOKEN = (
     discord.MessageType.default,
     discord.MessageType.chat_input_command,
@@ -71,8 +73,27 @@ def incoming(message: discord.Message) -> IncomingMessage | None:
             for file in chain(message.attachments, *(snapshot.attachments for snapshot in message.message_snapshots))
         ),
         embed_text=shown_text(shown_of(message)),
+        webhook=_is_webhook(message),
+        forwarded_from=_forwarded(message),
+        quoted=quoted_people(message),
     )
     return record if record.content.strip() or record.attachments or record.embed_text else None
+
+
+def _is_webhook(message: discord.Message) -> bool:
+    """Return whether a webhook wrote it; answers to commands carry a webhook's number as well and are a bot's."""
+    return message.webhook_id is not None and message.interaction_metadata is None
+
+
+def _forwarded(message: discord.Message) -> int | None:
+    return message.reference.message_id if message.message_snapshots and message.reference is not None else None
+
+
+def quoted_people(message: discord.Message) -> tuple[int, ...]:
+    """Return the people whose pictures stand beside the embeds of a message, as bots show whom they quote."""
+    embeds = chain(message.embeds, *(snapshot.embeds for snapshot in message.message_snapshots))
+    pictures = (url or "" for embed in embeds for url in (embed.author.icon_url, embed.footer.icon_url))
+    return tuple(dict.fromkeys(int(user) for url in pictures for user in _PICTURE.findall(url)))
 
 
 def _answered(message: discord.Message) -> int | None:

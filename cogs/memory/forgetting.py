@@ -156,12 +156,16 @@ class Forgetting:
     async def opt_out(self, user_id: int, guild_id: int | None) -> int:
         """Stop remembering a person, here or everywhere, and erase the past; returns how many messages went."""
         # The record comes first: what arrives between the two steps is dropped instead of kept.
-        await asyncio.to_thread(self._repository.people.opt_out, user_id, EVERYWHERE if guild_id is None else guild_id)
+        place = EVERYWHERE if guild_id is None else guild_id
+        await asyncio.to_thread(self._repository.people.opt_out, user_id, place)
+        await asyncio.to_thread(self._repository.silence.begin, user_id, guild_id)
         return await self.forget_person(user_id, guild_id)
 
     async def opt_in(self, user_id: int, guild_id: int | None) -> None:
         """Take an opt-out back; what was erased stays erased."""
-        await asyncio.to_thread(self._repository.people.opt_in, user_id, EVERYWHERE if guild_id is None else guild_id)
+        place = EVERYWHERE if guild_id is None else guild_id
+        await asyncio.to_thread(self._repository.people.opt_in, user_id, place)
+        await asyncio.to_thread(self._repository.silence.lift, user_id, place)
 
     async def is_opted_out(self, user_id: int, guild_id: int | None) -> bool:
         """Return whether a person said stop, there or everywhere."""
@@ -170,17 +174,21 @@ class Forgetting:
         )
 
     async def forget_person(self, user_id: int, guild_id: int | None) -> int:
-        """Erase everything a person wrote, here or everywhere, and their id from what others wrote."""
+        """Erase what a person wrote, here or everywhere, what forwards it, and their id and names elsewhere."""
 
         def work() -> int:
             # The mark comes first: what a backfill or an import brings between the two steps is dropped.
-            place = EVERYWHERE if guild_id is None else guild_id
-            self._repository.people.mark_forgotten(user_id, place, now_ms())
+            everywhere = EVERYWHERE if guild_id is None else guild_id
+            self._repository.people.mark_forgotten(user_id, everywhere, now_ms())
             guilds = self._repository.people.author_guilds(user_id) if guild_id is None else [guild_id]
-            count = sum(
-                self._forget(guild, self._repository.messages.ids_where(guild, author_id=user_id)) for guild in guilds
-            )
-            changed = self._repository.people.drop_mentions(user_id, guild_id)
+            names, count = self._repository.silence.names_of(user_id, guild_id), 0
+            for guild in guilds:
+                ids = self._repository.messages.ids_where(guild, author_id=user_id)
+                forwards = self._repository.messages.forwards_of(ids, guild_id)
+                count += self._forget(guild, ids)
+                for place, passed_on in forwards.items():
+                    self._forget(place, passed_on)
+            changed = self._repository.silence.drop(user_id, guild_id, names)
             self._forget_cached(changed)
             self._repository.judgements.forget_person(user_id, guild_id)
             with self._slot.acquire() as loadout:

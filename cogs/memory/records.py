@@ -50,6 +50,8 @@ class IncomingMessage:
     """The person for whom a webhook wrote it, where a proxy (PluralKit) said so."""
     forwarded_from: int | None = None
     """The message that it forwards."""
+    quoted: tuple[int, ...] = ()
+    """The people whom its embeds name as authors of what they show."""
 
 
 @dataclass(frozen=True, slots=True)

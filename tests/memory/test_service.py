@@ -46,7 +46,7 @@ async def test_finds_by_meaning_what_shares_no_word_with_the_question(tmp_path: 
         await service.drain()
         result = await ask(service, "when can we get Italian food")
         assert texts(result)[0] == PIZZA
-        assert result.reranker == "mneme-reranker-chat"
+        assert result.reranker == "mneme-reranker"
         assert all(0 <= (hit.rerank_score or -1) <= 1 for hit in result.hits)
         assert result.degraded is None
 

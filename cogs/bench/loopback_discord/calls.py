@@ -11,7 +11,7 @@ from typing import Any
 
 from cogs.bench.loopback_discord.world import Channel, Payload, Person, snowflake
 
-WAIT = 25.0
+WAIT = 60.0
 
 
 @dataclass(eq=False)

@@ -25,7 +25,7 @@ _FORMS: Final = (
 def changed_slots(root: Path, part: Part) -> Iterator[Told]:
     """Yield channels of three dialogues each; the newest statement of a slot answers, older values are lesser.
 
-    Of slots that never change only a quarter is asked. Split by dialogue.
+    Only a quarter of the slots that never change are asked about. Split by dialogue.
     """
     for file in sorted((root / "sgd").glob("*.json")):
         rows = json.loads(file.read_text(encoding="utf-8"))

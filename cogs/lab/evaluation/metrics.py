@@ -140,7 +140,7 @@ def calibration(probabilities: Sequence[float], relevant: Sequence[bool], bins: 
     """Measure the calibration of probabilities in [0, 1] in ``bins`` bins of equal width.
 
     Raises:
-        ValueError: there are no probabilities, or as many labels as probabilities there are not.
+        ValueError: there are no probabilities, or their number differs from the number of labels.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     y = np.asarray(relevant, dtype=np.float64)
@@ -158,10 +158,10 @@ def calibration(probabilities: Sequence[float], relevant: Sequence[bool], bins: 
 
 
 def ece_by_chance(probabilities: Sequence[float], rounds: int = 200, seed: int = 0) -> tuple[float, float]:
-    """Return the calibration error that exactly these probabilities show when every one of them is right.
+    """Return the calibration error (ECE) that perfectly calibrated probabilities show by chance.
 
-    Few messages never fall as their probabilities say: labels are drawn by them ``rounds`` times, each message by
-    itself. The mean, and what 95 % of the draws stay below.
+    Labels are drawn from the probabilities, each independently, ``rounds`` times. Returned are the mean of the draws'
+    errors and their 95th percentile: an error below that is no sign of bad calibration.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     rng = np.random.default_rng(seed)

@@ -166,7 +166,7 @@ def gain(measured: Measured) -> str | None:
 def calibrated(measured: Sequence[Measured]) -> str | None:
     """Return one sentence on the reranker's probabilities over all these sets; None without a reranker.
 
-    Beside the error stands what right probabilities would show of as many messages.
+    It compares the calibration error with the one that perfectly calibrated probabilities would show by chance.
     """
     pairs = [pair for row in measured for pair in row.run.probabilities]
     if not pairs:
@@ -174,8 +174,8 @@ def calibrated(measured: Sequence[Measured]) -> str | None:
     found = calibration([p for p, _ in pairs], [label for _, label in pairs])
     mean, most = ece_by_chance([p for p, _ in pairs])
     return (
-        f"Calibration of the reranker over {len(pairs):,} scored messages: ECE {found.ece:.3f} (right probabilities "
-        f"would show {mean:.3f} of so many, and less than {most:.3f} in 95 % of trials)."
+        f"Calibration of the reranker over {len(pairs):,} scored messages: ECE {found.ece:.3f} (perfectly calibrated "
+        f"probabilities would show {mean:.3f} by chance, and less than {most:.3f} in 95 % of draws)."
     )
 
 

@@ -128,13 +128,15 @@ class TemporaryModel:
     def __init__(self, model: Path, about: Mapping[str, Any]) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="mneme-calibrate-")
         self.folder = Path(self._scratch.name)
-        for name in ("model.onnx", "tokenizer.json", "config.json"):
-            (self.folder / name).symlink_to((model / name).resolve())
+        self._joint = (model / "lower.onnx").is_file()
+        for file in model.iterdir():
+            if file.is_file() and file.name != "mneme.json":
+                (self.folder / file.name).symlink_to(file.resolve())
         (self.folder / "mneme.json").write_text(json.dumps(dict(about)), encoding="utf-8")
 
     def __enter__(self) -> Path:
         entry = {
-            "format": "onnx-cross-encoder",
+            "format": "joint" if self._joint else "onnx-cross-encoder",
             "id": str(self.folder),
             "max_length": 512,
             "options": {"score_field": "content"},
@@ -238,8 +240,8 @@ def write(model: Path, found: Calibrated, max_length: int | None = None) -> None
     file = model / "mneme.json"
     about = json.loads(file.read_text(encoding="utf-8"))
     rounded: dict[str, Any] = {name: round(value, 4) for name, value in asdict(found.chosen).items()}
-    digest = about.pop("model_sha256")
+    digests = {name: about.pop(name) for name in list(about) if name.endswith("_sha256")}
     rounded["usual_words"] = USUAL_WORDS
     rounded["choice"] = {name: round(value, 4) for name, value in asdict(found.choice).items()}
-    about |= rounded | ({} if max_length is None else {"max_length": max_length}) | {"model_sha256": digest}
+    about |= rounded | ({} if max_length is None else {"max_length": max_length}) | digests
     file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -38,7 +38,7 @@ def batches_side_by_side(
 ) -> list[npt.NDArray[np.int64]]:
     """Return length-sorted batches for ``workers`` that work side by side: few even ones, or many tight ones.
 
-    Of many, the largest come first, so that only small ones are left when a worker has no more to do.
+    Where there are many, the largest come first, so that only small ones are left when a worker becomes idle.
     """
     tight = list(length_sorted_batches(lengths, budget, padding))
     if len(tight) < MANY * workers:

@@ -26,7 +26,7 @@ GB = 1024**3
 class Needs(BaseModel):
     """What a machine must have; ``memory_gb`` is of the GPU for ``cuda``, of the machine otherwise.
 
-    Of a GPU no more than that is taken, however much it has: others may live there too.
+    On a GPU no more than that is used, however much it has, because other programs may use it too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

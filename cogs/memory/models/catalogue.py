@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MANIFEST: Final = "mneme-fetch.json"
 OWN_SETTINGS: Final = "mneme.json"
 """Beside the graphs of this project's own models: ``NAME_sha256`` of each ``NAME.onnx``, ``words_sha256``."""
-ONNX_FORMATS: Final = frozenset({"hindsight", "onnx-cross-encoder"})
+ONNX_FORMATS: Final = frozenset({"hindsight", "onnx-cross-encoder", "joint", "by-language"})
 GB: Final = 1024**3
 OVERHEAD: Final = 1.2
 """Memory beside the weights: activations, the tokenizer, the libraries."""
@@ -41,6 +41,7 @@ BILLIONS: Final = {
     "bge-reranker-v2-m3": 0.57,
     "ms-marco-minilm": 0.033,
     "hindsight": 0.033,
+    "mneme-reranker": 0.022,
     "lychee-": 1.5,
     "minilm": 0.023,
     "late-interaction": 0.023,

@@ -100,7 +100,7 @@ class Reranker(ABC):
 
     def among(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:
         """Return the scores of all candidates of one question as they are beside each other; most formats know no such
-        thing and return them as they are. The order never changes."""
+        thing and return them as they are."""
         return list(scores)
 
     def explain(self, query: str, documents: Sequence[Document], scores: Sequence[Score]) -> list[Score]:

@@ -142,6 +142,13 @@ class GuildStore:
         with self._database.writing() as db:
             self.note_seen(db, {channel_id: message_id})
 
+    def confirmed(self, db: sa.Connection, channel_ids: Collection[int]) -> set[int]:
+        """Return those channels that Discord told of, and not only a file."""
+        if not channel_ids:
+            return set()
+        known = sa.select(CHANNELS.c.id).where(CHANNELS.c.confirmed, CHANNELS.c.id.in_(self._database.ids(channel_ids)))
+        return set(db.scalars(known))
+
     def note_seen(self, db: sa.Connection, newest: Mapping[int, int]) -> None:
         """Move the watermarks of channels forward inside a transaction."""
         for channel_id, message_id in sorted(newest.items()):  # every process in the same order: no deadlock

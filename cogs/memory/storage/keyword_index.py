@@ -21,7 +21,7 @@ from cogs.memory.storage.scope import GUILD_UNINDEXED, ScopedReader, at_once, be
 MATCHES_AT_MOST = 5_000
 """Matches in the whole database of which each that lies in the scope is ranked: SQLite takes about 3 µs for each."""
 PLACES_AT_MOST = 16
-"""Channels that are asked for in the index itself. Of more, SQLite looks up each match's channel sooner."""
+"""How many channels are asked for in the index itself. With more, looking up each match's channel is faster."""
 AUTHOR_WEIGHT = 1.0
 """Weight of the author's name beside the body in BM25."""
 

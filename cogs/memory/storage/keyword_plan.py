@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 NEWEST: Final = 1_000
-"""So many matches are looked at, the newest of the scope."""
+"""How many matches are ranked; where a scope has more, its newest ones."""
 WORDS_TOGETHER: Final = 5
 """Of so many frequent words, the rarest of them, several have to stand together."""
 WALK: Final = 200_000

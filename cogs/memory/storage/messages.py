@@ -9,17 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from cogs.memory.records import IncomingMessage
-from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database, message_row, to_ms
-from cogs.memory.storage.guilds import GUILDS, TOMBSTONES, GuildStore
+from cogs.memory.storage.admission import Admission
+from cogs.memory.storage.connection import CHANNELS, MESSAGES, Database
+from cogs.memory.storage.guilds import TOMBSTONES, GuildStore
 from cogs.memory.storage.keywords import KeywordStore, keywords_of
 from cogs.memory.storage.labels import MESSAGE_LABELS
-from cogs.memory.storage.people import PASSAGES, PeopleStore
+from cogs.memory.storage.people import written_by
 from cogs.memory.storage.quotations import QuotationStore
-from cogs.memory.storage.steady_clock import SteadyClock
+from cogs.memory.storage.silence import PASSAGES
 from cogs.memory.storage.tables import PENDING
 from cogs.memory.storage.vectors import VECTORS
-
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +41,30 @@ class MessageStore:
     Of a person it keeps what they wrote: id, name, text, names and addresses of attachments, times. :meth:`delete`
     takes it away with everything derived from it and leaves the message's id, so that it cannot come back;
     :meth:`~cogs.memory.storage.people.PeopleStore.export` hands it out.
-
-    Args:
-        database: the connection that every store shares.
-        guilds: told how far a channel was seen, and asked how long messages are kept.
-        people: asked who said stop, and before when they were forgotten.
-        keywords: the index of the messages' words.
-        clock: tells which messages are too old to be taken in.
     """
 
     def __init__(
         self,
         database: Database,
         guilds: GuildStore,
-        people: PeopleStore,
         keywords: KeywordStore,
         quotations: QuotationStore,
-        clock: SteadyClock | None = None,
+        admission: Admission,
     ) -> None:
         """Build it over the stores that a message is written to.
 
         Args:
             database: where the rows lie.
             guilds: keeps the channels' watermarks.
-            people: knows who said stop.
             keywords: the keyword index.
             quotations: which replies quote a message.
-            clock: the present, by which messages are too old to be kept.
+            admission: decides what of a batch may be stored.
         """
         self._database = database
         self._guilds = guilds
-        self._people = people
         self._keywords = keywords
-        self._clock = clock or SteadyClock()
         self._quotations = quotations
+        self._admission = admission
 
     def save(self, messages: Sequence[IncomingMessage], *, mark_seen: bool = True) -> Saved:
         """Commit new and changed messages, their keywords and their place in the queue, in one transaction.
@@ -85,22 +74,14 @@ class MessageStore:
         old messages brings them back. An older version than the stored one is ignored. ``mark_seen`` moves the
         channels' watermarks; it is off while older messages are still being fetched. A message that comes again in
         another channel moves there: an export of a thread repeats the message that began it, and only the export of
-        the channel that it stands in tells that. No message moves to another server.
+        the channel that it stands in tells that. No message moves to another server, nor out of a channel that
+        Discord told of.
         """
         if not messages:
             return Saved()
         latest = {m.id: m for m in messages}
         with self._database.writing() as db:
             wanted = list(latest)
-            buried = TOMBSTONES.c.message_id.in_(self._database.ids(wanted))
-            gone = {
-                (row.message_id, row.guild_id)
-                for row in db.execute(sa.select(TOMBSTONES.c.message_id, TOMBSTONES.c.guild_id).where(buried))
-            }
-            people = {(m.author_id, m.guild_id) for m in latest.values()}
-            silent = self._people.silent_authors(db, people)
-            forgotten = self._people.forgotten_before(db, people)
-            oldest = self._oldest_kept(db, latest.values())
             stored = {
                 row["id"]: row
                 for row in db.execute(
@@ -108,17 +89,11 @@ class MessageStore:
                 ).mappings()
             }
             new, changed, left = [], [], set[int]()
-            for message in latest.values():
-                person = (message.author_id, message.guild_id)
-                if (message.id, message.guild_id) in gone or person in silent:
-                    continue
-                row = message_row(message)
-                if row["created_ms"] < max(forgotten.get(person, 0), oldest.get(message.guild_id, 0)):
-                    continue
-                row["content"] = self._people.scrub_mentions(db, row["content"], message.guild_id)
-                old = stored.get(message.id)
-                if old is not None and any(old[c] != row[c] for c in ("guild_id", "channel_id")):
-                    continue  # a message never moves; this one only says that it has the other's id
+            live = self._guilds.confirmed(db, {row["channel_id"] for row in stored.values()})
+            for row in self._admission.rows(db, latest.values(), stored):
+                old = stored.get(row["id"])
+                if old is not None and old["channel_id"] != row["channel_id"] and old["channel_id"] in live:
+                    continue  # Discord told where it stands; this one only says that it has the other's id
                 if old is None:
                     new.append(row)
                 elif (
@@ -128,8 +103,7 @@ class MessageStore:
                 ):
                     changed.append(row)
                     left |= {old["channel_id"]} - {row["channel_id"]}
-                    for kept in ("proxied_for", "forwarded_from"):
-                        row[kept] = row[kept] or old[kept]
+                    row["forwarded_from"] = row["forwarded_from"] or old["forwarded_from"]
             self._database.insert(db, MESSAGES, [{**row, "revision": 1, "index_state": PENDING} for row in new])
             for row in sorted(changed, key=lambda row: int(row["id"])):
                 db.execute(
@@ -146,14 +120,6 @@ class MessageStore:
             if mark_seen:
                 self._guilds.note_seen(db, newest)
         return Saved(tuple(row["id"] for row in new), tuple(row["id"] for row in changed), frozenset(left))
-
-    def _oldest_kept(self, db: sa.Connection, messages: Collection[IncomingMessage]) -> dict[int, int]:
-        """Map servers that keep messages for a while only to the time of the oldest that is kept, in milliseconds."""
-        guilds = self._database.ids({message.guild_id for message in messages})
-        kept_for = sa.select(GUILDS.c.id, GUILDS.c.retention_days)
-        rules = db.execute(kept_for.where(GUILDS.c.id.in_(guilds), GUILDS.c.retention_days.is_not(None)))
-        now = self._clock.now_ms(max(to_ms(message.created_at) for message in messages))
-        return {row.id: now - row.retention_days * DAY_MS for row in rules}
 
     def _forget_derived(self, db: sa.Connection, message_ids: Collection[int]) -> None:
         """Delete what was computed from messages, and queue the answers to them, whose vectors saw their text."""
@@ -202,6 +168,17 @@ class MessageStore:
         self._database.insert(db, TOMBSTONES, rows)
         return present
 
+    def forwards_of(self, message_ids: Collection[int], guild_id: int | None) -> dict[int, list[int]]:
+        """Map servers to the ids of the messages there that forward one of these, in one server or in all."""
+        query = sa.select(MESSAGES.c.guild_id, MESSAGES.c.id).where(
+            MESSAGES.c.forwarded_from.in_(self._database.ids(message_ids))
+        )
+        found: dict[int, list[int]] = {}
+        with self._database.reading() as db:
+            for row in db.execute(query if guild_id is None else query.where(MESSAGES.c.guild_id == guild_id)):
+                found.setdefault(row.guild_id, []).append(row.id)
+        return found
+
     def ids_where(
         self,
         guild_id: int,
@@ -218,7 +195,7 @@ class MessageStore:
                 sa.or_(MESSAGES.c.channel_id.in_(self._database.ids(channel_ids)), MESSAGES.c.channel_id.in_(threads))
             )
         if author_id is not None:
-            query = query.where(MESSAGES.c.author_id == author_id)
+            query = query.where(written_by(author_id))
         if before_ms is not None:
             query = query.where(MESSAGES.c.created_ms < before_ms)
         with self._database.reading() as db:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
@@ -12,15 +11,16 @@ import sqlalchemy as sa
 
 from cogs.memory.records import JsonObject, PersonSummary
 from cogs.memory.storage.connection import MESSAGES, Database, from_ms
-from cogs.memory.storage.keywords import KeywordStore, keywords_of
-from cogs.memory.storage.tables import Forgotten, OptOut, PreparedPassageRow, table_of
+from cogs.memory.storage.tables import Forgotten, OptOut, table_of
 
 OPT_OUTS = table_of(OptOut)
 FORGOTTEN = table_of(Forgotten)
-PASSAGES = table_of(PreparedPassageRow)
-_MENTION = re.compile(r"<@!?(\d{1,20})>")
-FORGOTTEN_MENTION = "@someone"
 EVERYWHERE = 0
+
+
+def written_by(user_id: int) -> sa.ColumnElement[bool]:
+    """Return the condition that a person wrote a message, or that a proxy wrote it for them."""
+    return sa.or_(MESSAGES.c.author_id == user_id, MESSAGES.c.proxied_for == user_id)
 
 
 class PersonHasher:
@@ -34,6 +34,10 @@ class PersonHasher:
         """Return the keyed hash of a person within a server, or within :data:`EVERYWHERE`."""
         return hmac.new(self._key, f"{user_id}:{guild_id}".encode(), hashlib.sha256).hexdigest()
 
+    def digest_name(self, name: str, guild_id: int) -> str:
+        """Return the keyed hash of a name within a server, or within :data:`EVERYWHERE`."""
+        return hmac.new(self._key, f"name:{name.strip().casefold()}:{guild_id}".encode(), hashlib.sha256).hexdigest()
+
 
 class PeopleStore:
     """Answers to the people whose words are kept.
@@ -43,42 +47,37 @@ class PeopleStore:
     is exported here (:meth:`export`) and deleted by :class:`~cogs.memory.storage.messages.MessageStore`.
     """
 
-    def __init__(self, database: Database, keywords: KeywordStore, hasher: PersonHasher) -> None:
+    def __init__(self, database: Database, hasher: PersonHasher) -> None:
         self._database = database
-        self._keywords = keywords
-        self._hasher = hasher
+        self.hasher = hasher
 
     def silent_authors(self, db: sa.Connection, people: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Return those ``(user id, server id)`` who opted out there or everywhere."""
         digests = {
             digest: (user, guild)
             for user, guild in people
-            for digest in (self._hasher.digest(user, guild), self._hasher.digest(user, EVERYWHERE))
+            for digest in (self.hasher.digest(user, guild), self.hasher.digest(user, EVERYWHERE))
         }
-        everywhere = {self._hasher.digest(user, EVERYWHERE): user for user, _ in people}
+        everywhere = {self.hasher.digest(user, EVERYWHERE): user for user, _ in people}
         found = set(db.scalars(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest.in_(list(digests)))))
         silent = {digests[d] for d in found}
         users = {everywhere[d] for d in found if d in everywhere}
         return silent | {(user, guild) for user, guild in people if user in users}
 
-    def scrub_mentions(self, db: sa.Connection, content: str, guild_id: int) -> str:
-        """Return a text without the ids of people who opted out: others may still speak of them, not tag them."""
-        mentioned = {int(user) for user in _MENTION.findall(content)}
-        if not mentioned:
-            return content
-        silent = {user for user, _ in self.silent_authors(db, {(user, guild_id) for user in mentioned})}
-        return _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) in silent else m[0], content)
+    def standing(self, db: sa.Connection, digests: Collection[str]) -> set[str]:
+        """Return those hashes under which an opt-out stands now."""
+        return set(db.scalars(sa.select(OPT_OUTS.c.digest).where(OPT_OUTS.c.digest.in_(list(digests)))))
 
     def opt_out(self, user_id: int, guild_id: int) -> None:
         """Record that a person said stop in a server, or in :data:`EVERYWHERE`."""
-        digest = self._hasher.digest(user_id, guild_id)
+        digest = self.hasher.digest(user_id, guild_id)
         with self._database.writing() as db:
             self._database.insert(db, OPT_OUTS, [{"digest": digest}])
 
     def opt_in(self, user_id: int, guild_id: int) -> None:
         """Take an opt-out back."""
         with self._database.writing() as db:
-            db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self._hasher.digest(user_id, guild_id)))
+            db.execute(sa.delete(OPT_OUTS).where(OPT_OUTS.c.digest == self.hasher.digest(user_id, guild_id)))
 
     def say_again(self, digests: Collection[str], before: Mapping[str, int]) -> None:
         """Record by their hashes who opted out, and before when who was forgotten, as another database had them."""
@@ -90,16 +89,12 @@ class PeopleStore:
     def forgotten_authors(self) -> dict[tuple[int, int], int]:
         """Map those ``(user id, server id)`` of whom messages are stored to before when they were forgotten."""
         with self._database.reading() as db:
-            authors = db.execute(sa.select(MESSAGES.c.author_id, MESSAGES.c.guild_id).distinct())
-            return self.forgotten_before(db, {(row[0], row[1]) for row in authors})
+            return self.forgotten_before(db, _writers(db))
 
     def opted_out_authors(self) -> set[tuple[int, int]]:
         """Return those ``(user id, server id)`` who opted out and of whom messages are stored nevertheless."""
         with self._database.reading() as db:
-            people = {
-                (row[0], row[1]) for row in db.execute(sa.select(MESSAGES.c.author_id, MESSAGES.c.guild_id).distinct())
-            }
-            return self.silent_authors(db, people)
+            return self.silent_authors(db, _writers(db))
 
     def is_opted_out(self, user_id: int, guild_id: int) -> bool:
         """Return whether a person said stop there or everywhere."""
@@ -108,7 +103,7 @@ class PeopleStore:
 
     def mark_forgotten(self, user_id: int, guild_id: int, before_ms: int) -> None:
         """Let nothing that a person wrote before a time come back, in a server or in :data:`EVERYWHERE`."""
-        digest = self._hasher.digest(user_id, guild_id)
+        digest = self.hasher.digest(user_id, guild_id)
         with self._database.writing() as db:
             self._database.insert(db, FORGOTTEN, [{"digest": digest, "before_ms": before_ms}])
             later = sa.and_(FORGOTTEN.c.digest == digest, FORGOTTEN.c.before_ms < before_ms)
@@ -119,42 +114,17 @@ class PeopleStore:
         whose: dict[str, list[tuple[int, int]]] = {}
         for person in people:
             for place in (person[1], EVERYWHERE):
-                whose.setdefault(self._hasher.digest(person[0], place), []).append(person)
+                whose.setdefault(self.hasher.digest(person[0], place), []).append(person)
         before: dict[tuple[int, int], int] = {}
         for row in db.execute(sa.select(FORGOTTEN).where(FORGOTTEN.c.digest.in_(list(whose)))):
             for person in whose[row.digest]:
                 before[person] = max(before.get(person, 0), row.before_ms)
         return before
 
-    def drop_mentions(self, user_id: int, guild_id: int | None) -> list[int]:
-        """Take a person's id out of what others wrote; return the ids of the messages that changed."""
-        patterns = [MESSAGES.c.content.contains(f"<@{mark}{user_id}>") for mark in ("", "!")]
-        query = sa.select(MESSAGES).where(sa.or_(*patterns))
-        if guild_id is not None:
-            query = query.where(MESSAGES.c.guild_id == guild_id)
-        with self._database.writing() as db:
-            rows = list(db.execute(query).mappings())
-            if rows:
-                self._database.text_went(db)
-            for row in rows:
-                content = _MENTION.sub(lambda m: FORGOTTEN_MENTION if int(m[1]) == user_id else m[0], row["content"])
-                number = row["id"]
-                db.execute(
-                    sa.update(MESSAGES)
-                    .where(MESSAGES.c.id == number)
-                    .values(content=content, revision=MESSAGES.c.revision + 1, index_state=0)
-                )
-                # The passages of the message and of the answers to it saw the old text.
-                seen = sa.select(MESSAGES.c.id).where(sa.or_(MESSAGES.c.id == number, MESSAGES.c.reply_to_id == number))
-                db.execute(sa.delete(PASSAGES).where(PASSAGES.c.message_id.in_(seen)))
-                self._keywords.delete(db, [number])
-                self._keywords.write(db, [keywords_of({**row, "content": content})])
-        return [row["id"] for row in rows]
-
     def author_guilds(self, user_id: int) -> list[int]:
         """Return the servers in which a person's messages are stored."""
         with self._database.reading() as db:
-            return list(db.scalars(sa.select(MESSAGES.c.guild_id).where(MESSAGES.c.author_id == user_id).distinct()))
+            return list(db.scalars(sa.select(MESSAGES.c.guild_id).where(written_by(user_id)).distinct()))
 
     def summary(self, user_id: int, guild_id: int | None) -> PersonSummary:
         """Return how much of a person is stored, here or everywhere."""
@@ -163,7 +133,7 @@ class PeopleStore:
             sa.func.count(MESSAGES.c.channel_id.distinct()),
             sa.func.min(MESSAGES.c.created_ms),
             sa.func.max(MESSAGES.c.created_ms),
-        ).where(MESSAGES.c.author_id == user_id)
+        ).where(written_by(user_id))
         if guild_id is not None:
             query = query.where(MESSAGES.c.guild_id == guild_id)
         with self._database.reading() as db:
@@ -178,7 +148,7 @@ class PeopleStore:
 
     def export(self, user_id: int, guild_id: int | None) -> JsonObject:
         """Return everything stored that a person wrote, as JSON; ids are strings, times ISO 8601."""
-        query = sa.select(MESSAGES).where(MESSAGES.c.author_id == user_id).order_by(MESSAGES.c.id)
+        query = sa.select(MESSAGES).where(written_by(user_id)).order_by(MESSAGES.c.id)
         if guild_id is not None:
             query = query.where(MESSAGES.c.guild_id == guild_id)
         with self._database.reading() as db:
@@ -204,3 +174,12 @@ class PeopleStore:
                 for row in rows
             ],
         }
+
+
+def _writers(db: sa.Connection) -> set[tuple[int, int]]:
+    """Return ``(user id, server id)`` of everybody of whom messages are stored."""
+    return {
+        (int(row[0]), int(row[1]))
+        for column in (MESSAGES.c.author_id, MESSAGES.c.proxied_for)
+        for row in db.execute(sa.select(column, MESSAGES.c.guild_id).where(column.is_not(None)).distinct())
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from cogs.memory.storage.admission import Admission
 from cogs.memory.storage.connection import Database
 from cogs.memory.storage.database import create_engine, migrate
 from cogs.memory.storage.erasing import Eraser
@@ -26,6 +27,8 @@ from cogs.memory.storage.quotations import QuotationStore
 from cogs.memory.storage.rewriting import HOURS, Rewriter
 from cogs.memory.storage.scope import ScopedReader
 from cogs.memory.storage.search_rows import SearchRows
+from cogs.memory.storage.silence import SilenceStore
+from cogs.memory.storage.steady_clock import SteadyClock
 from cogs.memory.storage.vectors import VectorRows
 from config.settings import Settings
 
@@ -34,8 +37,23 @@ class Repository:
     """The stores of one database. ``write_lock`` is held over "commit, then change the index"."""
 
     def __init__(
-        self, engine: sa.Engine, hasher: PersonHasher, lock: ProcessLock | None = None, rewrite_hours: float = HOURS
+        self,
+        engine: sa.Engine,
+        hasher: PersonHasher,
+        lock: ProcessLock | None = None,
+        rewrite_hours: float = HOURS,
+        *,
+        known_webhooks_only: bool = False,
     ) -> None:
+        """Build the stores over a database whose schema is up to date.
+
+        Args:
+            engine: the database.
+            hasher: hashes people's ids with the database's key.
+            lock: what keeps other processes out, if anything; it is given free by :meth:`close`.
+            rewrite_hours: within how many hours PostgreSQL's files let go of what was deleted.
+            known_webhooks_only: whether messages of webhooks are left out where nobody knows whose they are.
+        """
         self.database = Database(engine, lock)
         self.write_lock = self.database.write_lock
         scoped = ScopedReader(self.database)
@@ -47,9 +65,11 @@ class Repository:
         self.labels = LabelStore(self.database)
         self.overview = OverviewRows(self.database, scoped)
         self.judgements = JudgementStore(self.database, scoped)
-        self.people = PeopleStore(self.database, self.keywords, hasher)
+        self.people = PeopleStore(self.database, hasher)
         self.quotations = QuotationStore(self.database)
-        self.messages = MessageStore(self.database, self.guilds, self.people, self.keywords, self.quotations)
+        self.silence = SilenceStore(self.database, self.people, self.keywords, self.quotations)
+        admission = Admission(self.database, self.people, self.silence, SteadyClock(), known_webhooks_only)
+        self.messages = MessageStore(self.database, self.guilds, self.keywords, self.quotations, admission)
         self.vectors = VectorRows(self.database)
         self.passages = PassageStore(self.database)
         self.meta = MetaStore(self.database)
@@ -65,6 +85,7 @@ class Repository:
         secret: str | None = None,
         exclusive: bool = False,
         rewrite_hours: float = HOURS,
+        known_webhooks_only: bool = False,
     ) -> Repository:
         """Open a database and bring its schema up to date.
 
@@ -74,6 +95,7 @@ class Repository:
             secret: what wraps the key of people's opt-outs, if anything.
             exclusive: whether to own the database while the process lives.
             rewrite_hours: within how many hours PostgreSQL's files let go of what was deleted.
+            known_webhooks_only: whether messages of webhooks are left out where nobody knows whose they are.
 
         Raises:
             StorageError: it cannot be opened, another process owns it, or the key of its opt-outs is not here.
@@ -85,7 +107,7 @@ class Repository:
                 lock.acquire()
             migrate(engine)
             key = person_key(Database(engine), data_dir, secret)
-            return cls(engine, PersonHasher(key), lock, rewrite_hours)
+            return cls(engine, PersonHasher(key), lock, rewrite_hours, known_webhooks_only=known_webhooks_only)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -105,6 +127,7 @@ class Repository:
             secret=None if settings.secret is None else settings.secret.get_secret_value(),
             exclusive=exclusive,
             rewrite_hours=settings.rewrite_hours,
+            known_webhooks_only=settings.webhooks == "known",
         )
 
     @property

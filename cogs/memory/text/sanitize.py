@@ -242,6 +242,18 @@ def _escape(text: str) -> str:
     return _LEADING_NUMBER.sub(r"\1\\\2", text)
 
 
+def as_told(text: str, limit: int = 2000) -> str:
+    """Return a sentence of the bot's own as Discord may show it, whatever names and texts of others stand in it.
+
+    Every sentence that is sent goes through here, so that nobody has to know which of its parts came from outside.
+    """
+    told = markdown(defused(text))
+    while discord_length(told) > limit:
+        text = text[: len(text) * 3 // 4]
+        told = markdown(defused(text)) + "…"
+    return told
+
+
 _PROMPT_TABLE = str.maketrans({"<": "‹", ">": "›", "[": "［", "]": "］", "\t": " "})
 
 

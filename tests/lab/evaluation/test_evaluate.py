@@ -103,7 +103,7 @@ def test_the_report_names_what_was_measured(measured: report.Measured) -> None:
     stated = everything["calibration"]
     assert 0 <= stated["ece"] <= 1
     assert 0 < stated["ece_by_chance"] <= stated["ece_by_chance_95"]
-    assert f"ECE {stated['ece']:.3f} (right probabilities would show {stated['ece_by_chance']:.3f}" in text
+    assert f"(perfectly calibrated probabilities would show {stated['ece_by_chance']:.3f} by chance" in text
     twice = report.calibrated([measured, measured])
     assert twice is not None
     assert f"over {2 * len(measured.run.probabilities):,} scored messages: ECE {stated['ece']:.3f}" in twice

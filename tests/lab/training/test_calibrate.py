@@ -13,8 +13,9 @@ import pytest
 
 from cogs.lab.datasets.loaders import load_dataset
 from cogs.lab.evaluation.metrics import calibration
-from cogs.lab.training.calibrate import USUAL_WORDS, WEIGHTS, Asked, choose, elsewhere, write
+from cogs.lab.training.calibrate import USUAL_WORDS, WEIGHTS, Asked, TemporaryModel, choose, elsewhere, write
 from cogs.memory.errors import BadRequest
+from cogs.memory.rerankers.registry import load_specs
 from config.settings import PROJECT_DIR
 from tests.lab.evaluation.test_evaluate import folder
 from tests.memory.building import SHARED_MODELS
@@ -125,6 +126,24 @@ def test_what_is_written_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
     assert now["usual_words"] == USUAL_WORDS
     assert now["temperature"] > 1
     assert (now["max_length"], now["rendering"], now["model_sha256"]) == (256, "chat", "abc")
+
+
+def test_a_model_of_two_graphs_keeps_the_checksums_of_both(tmp_path: Path) -> None:
+    about = {"rendering": "chat", "max_length": 128, "lower_sha256": "a", "upper_sha256": "b", "words_sha256": "c"}
+    (tmp_path / "mneme.json").write_text(json.dumps(about), encoding="utf-8")
+    for name in ("lower.onnx", "upper.onnx"):
+        (tmp_path / name).write_bytes(b"graph")
+    with TemporaryModel(tmp_path, about | {"prior_weight": 0.0}) as table:
+        (entry,) = load_specs(table).values()
+        assert entry.format == "joint"
+        assert sorted(file.name for file in Path(entry.id).iterdir() if file.is_symlink()) == [
+            "lower.onnx",
+            "upper.onnx",
+        ]
+    write(tmp_path, choose({"a": questions(100, 6)}, 0.5))
+    now = json.loads((tmp_path / "mneme.json").read_text(encoding="utf-8"))
+    assert {name: now[name] for name in about} == about
+    assert now["choice"]["scale"] > 0
 
 
 def test_the_command_asks_the_product_and_changes_a_copy_of_the_shipped_model(tmp_path: Path) -> None:

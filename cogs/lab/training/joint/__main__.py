@@ -31,7 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     recipe = load_joint_recipe(given.recipe)
     weights = read_weights(given.base)
-    lower = Lower.of(weights, recipe.split)
+    lower = Lower.of(weights, recipe.split, recipe.max_length)
     shards = given.output / "shards"
     if not (shards / "whole").is_file():
         tokenizer = Tokenizer.from_file(str(given.base / "tokenizer.json"))

@@ -91,10 +91,10 @@ class Lower(nn.Module):
         self.blocks = nn.ModuleList(Block(width, inner, heads) for _ in range(layers))
 
     @classmethod
-    def of(cls, weights: Mapping[str, torch.Tensor], layers: int) -> Lower:
-        """Return the first layers of a BERT."""
-        found = cls(layers)
-        found.places.weight.data.copy_(weights["embeddings.position_embeddings.weight"])
+    def of(cls, weights: Mapping[str, torch.Tensor], layers: int, places: int) -> Lower:
+        """Return the first layers of a BERT, for texts of at most ``places`` tokens."""
+        found = cls(layers, places=places)
+        found.places.weight.data.copy_(weights["embeddings.position_embeddings.weight"][:places])
         found.kind.data.copy_(weights["embeddings.token_type_embeddings.weight"][0])
         found.norm.weight.data.copy_(weights["embeddings.LayerNorm.weight"])
         found.norm.bias.data.copy_(weights["embeddings.LayerNorm.bias"])

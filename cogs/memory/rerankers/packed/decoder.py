@@ -111,7 +111,7 @@ class PackedDecoder:
 class _Layer:
     """One decoder layer, its dense parts joined where they read the same input.
 
-    Of the ``final`` layer only the states at each document's last token are computed.
+    In the ``final`` layer only the states at each document's last token are computed.
     """
 
     def __init__(self, layer: Any, final: bool, kernels: DenseKernels) -> None:
