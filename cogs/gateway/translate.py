@@ -62,6 +62,7 @@ def incoming(message: discord.Message) -> IncomingMessage | None:
         channel_id=message.channel.id,
         author_id=message.author.id,
         author_name=message.author.display_name,
+        author_username=message.author.name,
         content=message.content,
         created_at=message.created_at,
         author_is_bot=message.author.bot,

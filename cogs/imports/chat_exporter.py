@@ -203,9 +203,8 @@ class ExportFile:
             return Skipped("system")
         forwarded = () if said.forwarded is None else (said.forwarded.shown(),)
         files = [*said.attachments, *([] if said.forwarded is None else said.forwarded.attachments)]
-        answered = said.reference.message_id if said.reference is not None and said.type in REPLIES else None
-        if said.reference is not None and said.reference.type == "Forward":
-            answered = None
+        refers_to = None if said.reference is None else said.reference.message_id
+        forwards = said.reference is not None and said.reference.type == "Forward"
         embed_text = shown_text(said.shown(forwarded, said.poll, content=False))
         message = IncomingMessage(
             id=said.id,
@@ -213,12 +212,13 @@ class ExportFile:
             channel_id=header.channel.id,
             author_id=said.author.id,
             author_name=said.author.nickname or said.author.name or "somebody",
+            author_username=said.author.name,
             # The exporter makes up the words of a poll's result; the result itself is an embed.
             content="" if poll_result and embed_text else said.content,
             created_at=said.timestamp,
             author_is_bot=said.author.is_bot,
             edited_at=said.edited,
-            reply_to_id=answered,
+            reply_to_id=refers_to if said.type in REPLIES and not forwards else None,
             kind="reply" if said.type in REPLIES else "default",
             attachments=tuple(
                 Attachment(
@@ -227,6 +227,7 @@ class ExportFile:
                 for file in files[:MAX_PARTS]
             ),
             embed_text=embed_text,
+            forwarded_from=refers_to if forwards else None,
         )
         return message if message.content.strip() or message.attachments or embed_text else Skipped("empty")
 

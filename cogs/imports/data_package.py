@@ -171,6 +171,7 @@ class PackageExport:
                 channel_id=header.channel.id,
                 author_id=author.id,
                 author_name=author.global_name or author.username or "somebody",
+                author_username=author.username,
                 content=row.content,
                 created_at=moment_of(row.id),
                 attachments=files,

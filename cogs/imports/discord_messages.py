@@ -102,6 +102,7 @@ class _Message(_Said):
     reference: _Reference | None = Field(None, alias="message_reference")
     snapshots: Several[_Snapshot] = Field((), alias="message_snapshots")
     poll: _Poll | None = None
+    webhook_id: MaybeSnowflake = None
 
 
 def _shown(said: _Said, *, whole: bool) -> Shown:
@@ -207,23 +208,27 @@ def _record(said: _Message, header: ExportHeader) -> IncomingMessage | Skipped:
         return Skipped("system")
     member = said.member.nick if said.member is not None else ""
     files = [*said.attachments, *(file for snapshot in said.snapshots for file in snapshot.message.attachments)]
-    replies = said.type == REPLY and said.reference is not None and said.reference.type != FORWARD
+    refers_to = None if said.reference is None else said.reference.message_id
+    forwards = said.reference is not None and said.reference.type == FORWARD
     message = IncomingMessage(
         id=said.id,
         guild_id=header.guild_id,
         channel_id=header.channel.id,
         author_id=said.author.id,
         author_name=member or said.author.global_name or said.author.username or "somebody",
+        author_username=said.author.username,
         content=said.content,
         created_at=said.timestamp,
         author_is_bot=said.author.bot,
         edited_at=said.edited_timestamp,
-        reply_to_id=said.reference.message_id if replies and said.reference is not None else None,
+        reply_to_id=refers_to if said.type == REPLY and not forwards else None,
         kind="reply" if said.type == REPLY else "default",
         attachments=tuple(
             Attachment(file.id, file.filename or "file", file.url, file.content_type, file.size)
             for file in files[:MAX_PARTS]
         ),
         embed_text=shown_text(_shown(said, whole=True)),
+        webhook=said.webhook_id is not None,
+        forwarded_from=refers_to if forwards else None,
     )
     return message if message.content.strip() or message.attachments or message.embed_text else Skipped("empty")

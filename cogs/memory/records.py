@@ -29,7 +29,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
-    """One message as it arrives from the gateway, a backfill or an export."""
+    """One message as it arrives from the gateway, a backfill or an export.
+
+    ``author_name`` is what others see; ``author_username`` is the account's own name, which people search by as well.
+    """
 
     id: int
     guild_id: int
@@ -44,6 +47,7 @@ class IncomingMessage:
     kind: MessageKind = "default"
     attachments: tuple[Attachment, ...] = ()
     embed_text: str = ""
+    author_username: str = ""
     webhook: bool = False
     """Whether a webhook wrote it; ``author_id`` is then its number and no person's."""
     proxied_for: int | None = None

@@ -177,6 +177,15 @@ async def test_the_posts_of_a_forum_are_found_by_its_name_and_keep_their_first_m
         assert channels["July"].parent_id == channels["beds"].id
 
 
+async def test_people_are_found_by_the_name_of_their_account_as_well(tmp_path: Path) -> None:
+    async with stored_only(tmp_path) as service:
+        await import_files(service, [CASES / "thread_starter"])
+        scope = Scope.of(GARDEN, [BEDS, JULY])
+        for typed in ("Ada", "ada_l", "ADA_"):
+            assert [name for _, name in await service.authors(scope, typed)] == ["Ada"]
+        assert await service.authors(Scope.of(GARDEN, [BEDS]), "bo.b") == []
+
+
 async def test_a_list_of_messages_needs_its_server(tmp_path: Path) -> None:
     async with stored_only(tmp_path) as service:
         report = await import_files(service, [CASES / "array.json"])

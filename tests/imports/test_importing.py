@@ -89,6 +89,14 @@ def test_every_field_of_a_message_lands_where_it_belongs(tmp_path: Path) -> None
     assert message.embed_text.splitlines() == ["Tides", "High at nine", "Low: 3"]
 
 
+def test_a_forward_knows_what_it_forwards_and_answers_nothing(tmp_path: Path) -> None:
+    reference = {"type": "Forward", "messageId": "5", "channelId": "78", "guildId": "77"}
+    message = only(written(tmp_path, {"reference": reference, "forwardedMessage": {"content": "The tide is low"}}))
+    assert isinstance(message, IncomingMessage)
+    assert (message.forwarded_from, message.reply_to_id) == (5, None)
+    assert message.embed_text == "The tide is low"
+
+
 @pytest.mark.parametrize("kind", ["ChannelPinnedMessage", "GuildMemberJoin", "ThreadCreated", "RecipientAdd"])
 def test_words_that_the_exporter_made_up_are_left_out(tmp_path: Path, kind: str) -> None:
     assert only(written(tmp_path, {"type": kind, "content": "Pinned a message."})) == Skipped("system")

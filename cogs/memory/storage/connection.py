@@ -161,6 +161,7 @@ def message_row(message: IncomingMessage) -> dict[str, Any]:
         "channel_id": message.channel_id,
         "author_id": message.author_id,
         "author_name": message.author_name,
+        "author_username": message.author_username,
         "author_is_bot": message.author_is_bot,
         "content": message.content,
         "embed_text": message.embed_text,

@@ -164,6 +164,7 @@ class PeopleStore:
                     "guild_id": str(row["guild_id"]),
                     "channel_id": str(row["channel_id"]),
                     "author_name": row["author_name"],
+                    "author_username": row["author_username"],
                     "content": row["content"],
                     "created_at": from_ms(row["created_ms"]).isoformat(),
                     "edited_at": None if row["edited_ms"] is None else from_ms(row["edited_ms"]).isoformat(),

@@ -178,14 +178,19 @@ class SearchRows:
             return {row[0]: (row[1], row[2]) for row in db.execute(query)}
 
     def authors(self, scope: Scope, prefix: str, limit: int) -> list[tuple[int, str]]:
-        """Return ``(author id, latest name)`` of people who wrote in the scope and whose name holds ``prefix``."""
+        """Return ``(author id, latest name)`` of people who wrote in the scope and one of whose names holds ``prefix``.
+
+        That is what others see, or the name of the account.
+        """
         query = (
             sa.select(MESSAGES.c.author_id, MESSAGES.c.author_name, sa.func.count(), sa.func.max(MESSAGES.c.id))
             .where(self._scoped.in_scope(scope))
             .group_by(MESSAGES.c.author_id, MESSAGES.c.author_name)
         )
         if prefix:
-            query = query.where(sa.func.lower(MESSAGES.c.author_name).contains(prefix.lower(), autoescape=True))
+            names = (MESSAGES.c.author_name, MESSAGES.c.author_username)
+            holds = (sa.func.lower(name).contains(prefix.lower(), autoescape=True) for name in names)
+            query = query.where(sa.or_(*holds))
         with self._database.reading() as db:
             rows = db.execute(query).fetchall()
         latest: dict[int, tuple[int, str]] = {}

@@ -109,6 +109,7 @@ class Message(Base):
     channel_id: Mapped[int] = mapped_column(BigInteger)
     author_id: Mapped[int] = mapped_column(BigInteger)
     author_name: Mapped[str] = mapped_column(Text)
+    author_username: Mapped[str] = mapped_column(Text, default="", server_default="")
     author_is_bot: Mapped[bool] = mapped_column(Boolean, default=False)
     content: Mapped[str] = mapped_column(Text)
     embed_text: Mapped[str] = mapped_column(Text, default="")

@@ -59,6 +59,7 @@ def bounded_message(message: IncomingMessage) -> IncomingMessage:
     return replace(
         message,
         author_name=cleaned(message.author_name, NAME_CHARACTERS),
+        author_username=cleaned(message.author_username, NAME_CHARACTERS),
         content=cleaned(message.content, CONTENT_CHARACTERS),
         embed_text=cleaned(message.embed_text, MAX_SHOWN),
         edited_at=edited if edited is not None and is_within_time(edited) else None,
