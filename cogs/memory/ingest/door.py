@@ -35,8 +35,12 @@ class Door:
         Raises:
             StorageError: the database cannot be written at the moment.
         """
+        # An export holds the bot's own replies, which repeat what others said and may have taken back since.
+        own = self._repository.guilds.applications()
         kept: list[IncomingMessage] = []
         for message in messages:
+            if (message.author_id, message.guild_id) in own:
+                continue
             try:
                 kept.append(bounded_message(message))
             except OutOfBounds as error:

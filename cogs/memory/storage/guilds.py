@@ -69,6 +69,14 @@ class GuildStore:
                 set(db.scalars(sa.select(GUILDS.c.id))) | set(db.scalars(sa.select(MESSAGES.c.guild_id).distinct()))
             )
 
+    def applications(self) -> set[tuple[int, int]]:
+        """Return ``(application id, server id)`` of the bots that were seen in servers."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                sa.select(GUILDS.c.application_id, GUILDS.c.id).where(GUILDS.c.application_id.is_not(None))
+            )
+            return {(row[0], row[1]) for row in rows}
+
     def ids_of(self, application_id: int) -> list[int]:
         """Return the servers that a bot saw last; not those that were only imported, nor another bot's."""
         with self._database.reading() as db:

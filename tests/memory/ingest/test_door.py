@@ -81,6 +81,15 @@ async def test_what_the_database_refuses_is_found_and_set_aside_alone(
         assert (await service.status(GUILD)).set_aside == 1
 
 
+async def test_the_bots_own_replies_are_not_remembered_out_of_an_export_either(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        await service.upsert_guild(GUILD, "Guild", 777)
+        own = message(1, "Here is what was said: apple", author=777, author_is_bot=True)
+        assert await service.remember([own, message(2, "apple pie")], mark_seen=False) == 1
+        await service.drain()
+        assert await stored(service) == ["apple pie"]
+
+
 def test_every_text_of_a_message_has_a_limit() -> None:
     long = "x" * 25_000_000
     file = Attachment(1, long, long, long, -1)
