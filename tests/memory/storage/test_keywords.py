@@ -135,8 +135,8 @@ class TestManyMatches:
 
     async def test_filters_hold(self, crowded: MemoryService) -> None:
         assert candidates(crowded, SECRET, "sail", author_ids=frozenset({BEN})) == []
-        await crowded.remember([message(1, "Sailing is mine", BEN, channel=SECRET)])
-        assert candidates(crowded, SECRET, "sail", author_ids=frozenset({BEN})) == [1]
+        await crowded.remember([message(350, "Sailing is mine", BEN, channel=SECRET)])
+        assert candidates(crowded, SECRET, "sail", author_ids=frozenset({BEN})) == [350]
 
     async def test_what_is_forgotten_is_not_found(self, crowded: MemoryService) -> None:
         keel = message(38, "The keel of our boat")
