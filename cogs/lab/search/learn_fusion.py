@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,9 @@ from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.embedding.specs import MINILM
 from cogs.memory.inference.model_specs import LoadOptions
 from cogs.memory.recall.fusion import SIGNALS, WEIGHTS_FILE, signals
+from cogs.memory.recall.pipeline import embedded
 from cogs.memory.recall.pool import Floats, FusionMessage, Pool
-from cogs.memory.recall.query import analyse
+from cogs.memory.recall.query import QueryInfo, analyse
 from cogs.memory.recall.search import DEPTH
 from cogs.memory.storage.connection import to_ms
 from cogs.memory.text.model_input import PARENT_CHARACTERS
@@ -151,12 +152,16 @@ def lists_of(conversations: Iterable[Conversation], embedder: EmbeddingService) 
                 [spoken(turn, turns.get(turn.reply_to or "")) for turn in conversation.turns]
             )
             authors = sorted({turn.author for turn in conversation.turns})
-            asked = [q.text for q in conversation.questions]
-            if embedder.spec.cuts_names:
-                asked = [analyse(text, authors, UNDATED).meaning for text in asked]
-            queries = np.stack([embedder.embed_query(text) for text in asked])
+            infos = [analyse(question.text, authors, UNDATED) for question in conversation.questions]
+            queries = np.stack([embedded(embedder, with_share(info, conversation)) for info in infos])
             found += judged_lists(conversation, passages, queries)
     return found
+
+
+def with_share(info: QueryInfo, conversation: Conversation) -> QueryInfo:
+    """Return a query with the share of the turns that those whom it names wrote."""
+    wrote = sum(turn.author in info.names for turn in conversation.turns)
+    return replace(info, names_share=wrote / len(conversation.turns))
 
 
 def spoken(turn: ChatTurn, parent: ChatTurn | None) -> str:

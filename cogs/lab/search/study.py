@@ -19,10 +19,11 @@ from cogs.lab.datasets.sources import friendsqa, irc, joined, molweni, qmsum
 from cogs.lab.evaluation.metrics import bootstrap
 from cogs.lab.evaluation.report import as_markdown
 from cogs.lab.search.first_stage import BM25
-from cogs.lab.search.learn_fusion import ADDED, UNDATED, Judged, judged_lists, learn
+from cogs.lab.search.learn_fusion import ADDED, UNDATED, Judged, judged_lists, learn, with_share
 from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.inference.model_specs import LoadOptions
 from cogs.memory.recall.fusion import SIGNALS, load_weights
+from cogs.memory.recall.pipeline import embedded
 from cogs.memory.recall.pool import Floats
 from cogs.memory.recall.query import analyse
 from config.settings import PROJECT_DIR
@@ -75,8 +76,8 @@ def asked(conversation: Conversation, embedder: EmbeddingService) -> Iterator[As
     pairs = list(zip(turns, [None, *turns], strict=False))
     vectors = {name: embedder.embed_passages([text(*pair) for pair in pairs]) for name, text in EMBEDDED.items()}
     authors = sorted({turn.author for turn in turns})
-    meanings = [analyse(question.text, authors, UNDATED).meaning for question in conversation.questions]
-    queries = np.stack([embedder.embed_query(text) for text in meanings])
+    infos = [analyse(question.text, authors, UNDATED) for question in conversation.questions]
+    queries = np.stack([embedded(embedder, with_share(info, conversation)) for info in infos])
     whole = np.stack([embedder.embed_query(question.text) for question in conversation.questions])
     keyword = {
         "keywords: text": BM25([turn.text for turn in turns]),

@@ -35,6 +35,15 @@ class AuthorNames:
 
     def of(self, channel_ids: Iterable[int], limit: int) -> list[str]:
         """Return the names of people who wrote in these channels, the most active first."""
+        totals = self._totals(channel_ids)
+        return sorted(totals, key=lambda name: (-totals[name], name))[:limit]
+
+    def share(self, channel_ids: Iterable[int], names: Iterable[str]) -> float:
+        """Return which share of the messages in these channels was written under these names."""
+        totals = self._totals(channel_ids)
+        return sum(totals[name] for name in names) / max(1, totals.total())
+
+    def _totals(self, channel_ids: Iterable[int]) -> Counter[str]:
         with self._lock:  # of many questions at once, one counts
             wanted = set(channel_ids)
             known = {i: names for i in wanted if (names := self._known.get(i)) is not None}
@@ -46,7 +55,7 @@ class AuthorNames:
         totals: Counter[str] = Counter()
         for names in known.values():
             totals.update(names)
-        return sorted(totals, key=lambda name: (-totals[name], name))[:limit]
+        return totals
 
     def clear(self) -> None:
         """Forget all names: somebody may just have been forgotten."""

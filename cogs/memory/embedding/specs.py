@@ -36,8 +36,8 @@ class EmbedderSpec:
     length of the vectors; where it is below the model's own, they are cut and normalised anew (Matryoshka).
     ``pooling`` is for a folder that does not state its own; ``format`` says which code runs the model.
     ``query_prompt`` stands before a query, ``passage_prompt`` before a passage. ``sha256`` is of the weights file.
-    ``cuts_names`` takes the names of members out of the queries that are embedded: a model that was not trained on
-    named speakers is drawn by a name to everything its owner wrote.
+    ``cuts_names`` weakens the names of members in the queries that are embedded: a model that was not trained on named
+    speakers is drawn by a name to everything its owner wrote.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cogs.memory.caches.memory_caches import MemoryCaches
+from cogs.memory.embedding.service import EmbeddingService
 from cogs.memory.errors import BadRequest
 from cogs.memory.inference.device_worker import DeadlineExceeded, Priority
 from cogs.memory.inference.model_slot import ModelSlot
@@ -26,7 +27,7 @@ from cogs.memory.recall.evidence import answers_first
 from cogs.memory.recall.fusion import load_weights, weights_file
 from cogs.memory.recall.latency import Latency
 from cogs.memory.recall.limits import MAX_LIMIT, QUERY_CHARACTERS, checked_query
-from cogs.memory.recall.query import QueryInfo, analyse, is_no_word, repeats, says_nothing
+from cogs.memory.recall.query import QueryInfo, analyse, is_no_word, repeats, says_nothing, whole_weight
 from cogs.memory.recall.search import DEPTH, SHALLOW, Candidates, find_candidates
 from cogs.memory.records import Filters, Hit, Reach, RecallRequest, RecallResult, Scope
 from cogs.memory.storage.repository import Repository
@@ -98,7 +99,9 @@ class Recall:
         return RecallResult((), reach, self._slot.current.profile.name, stages=stages)
 
     def _understood(self, wording: str, scope: Scope, now: dt.datetime) -> QueryInfo:
-        return analyse(wording, self._caches.author_names.of(scope.channel_ids, AUTHORS_KNOWN), now)
+        authors = self._caches.author_names
+        info = analyse(wording, authors.of(scope.channel_ids, AUTHORS_KNOWN), now)
+        return replace(info, names_share=authors.share(scope.channel_ids, info.names)) if info.names else info
 
     async def similar(self, message_id: int, scope: Scope, limit: int = 10) -> RecallResult:
         """Return messages that say something like one message, which itself is left out.
@@ -118,8 +121,7 @@ class Recall:
         self, loadout: Loadout, request: RecallRequest, info: QueryInfo, started: float
     ) -> RecallResult:
         seconds: dict[str, float] = {}
-        asked = info.meaning if loadout.embedder.spec.cuts_names and info.meaning else info.query
-        vector, degraded = await self._embed_query(loadout, asked, seconds)
+        vector, degraded = await self._embed_query(loadout, info, seconds)
         drops = loadout.cache.drops
         busy = self._asking > MANY
         if busy:
@@ -206,13 +208,14 @@ class Recall:
         return f"The profile {loadout.profile.name} has no reranker; these are in the order of the first search."
 
     async def _embed_query(
-        self, loadout: Loadout, query: str, seconds: dict[str, float]
+        self, loadout: Loadout, info: QueryInfo, seconds: dict[str, float]
     ) -> tuple[npt.NDArray[np.float32] | None, str | None]:
         before = time.perf_counter()
         try:
             vector = await loadout.worker.run(
-                loadout.embedder.embed_query,
-                query,
+                embedded,
+                loadout.embedder,
+                info,
                 priority=Priority.INTERACTIVE,
                 deadline=loadout.profile.deadline_ms / 1000,
             )
@@ -300,6 +303,15 @@ class Recall:
         ]
         hits = sorted(hits, key=lambda hit: -(hit.rerank_score or 0.0)) if weight else hits
         return answers_first(query, hits, found.previous), None
+
+
+def embedded(embedder: EmbeddingService, info: QueryInfo) -> npt.NDArray[np.float32]:
+    """Return the unit vector of a query, shape (dim,): with less of its members' names for a model that asks for it."""
+    whole = embedder.embed_query(info.query)
+    if not embedder.spec.cuts_names or info.meaning in ("", info.query):
+        return whole
+    vector = whole_weight(info.names_share) * whole + embedder.embed_query(info.meaning)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
 def hit_vectors(repository: Repository, model_key: str, hits: Sequence[Hit]) -> dict[int, npt.NDArray[np.float32]]:

@@ -11,6 +11,7 @@ from cogs.memory.recall.dates import time_hints
 from cogs.memory.recall.names import named_in, without_names
 from cogs.memory.text.terms import keyword_query
 
+LEAST_WHOLE = 0.4
 REPEATED = 5
 """The same letter so many times is no word of any language."""
 _UNSAID = re.compile(r"[b-df-hj-np-tv-xz]{4}|^[^aeiouy]+$")
@@ -22,7 +23,7 @@ class QueryInfo:
     """A query, understood. ``names`` are authors that it names, ``during`` the time that it speaks of.
 
     ``terms`` are its distinct telling terms; ``name_terms`` those among them that name an author; ``meaning`` is the
-    query without those names, as it is embedded.
+    query without those names. ``names_share`` is the share of the messages in its scope that these authors wrote.
     """
 
     query: str
@@ -31,6 +32,7 @@ class QueryInfo:
     terms: tuple[str, ...] = field(default=())
     name_terms: frozenset[str] = frozenset()
     meaning: str = ""
+    names_share: float = 0.0
 
     @property
     def telling(self) -> tuple[str, ...]:
@@ -70,3 +72,11 @@ def analyse(query: str, authors: Sequence[str], now: dt.datetime) -> QueryInfo:
         named.terms,
         without_names(query, named),
     )
+
+
+def whole_weight(names_share: float) -> float:
+    """Return what the vector of the whole query weighs beside that of the query without names, which weighs 1.
+
+    A name in the vector finds what its owner wrote, which helps where many write and says nothing where two do.
+    """
+    return max(LEAST_WHOLE, 1.0 - names_share)
