@@ -59,6 +59,8 @@ class QuotationStore:
 
     def withdraw(self, db: sa.Connection, message_ids: Collection[int]) -> None:
         """Mark messages as gone or changed; what the ids name may be a reply itself, which then shows nothing."""
+        if not message_ids:
+            return
         ids = self._database.ids(message_ids)
         db.execute(sa.delete(QUOTATIONS).where(QUOTATIONS.c.reply_id.in_(ids)))
         db.execute(sa.update(QUOTATIONS).where(QUOTATIONS.c.message_id.in_(ids)).values(withdrawn=True))
