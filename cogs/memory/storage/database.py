@@ -15,10 +15,6 @@ from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
 from cogs.memory.errors import StorageError, Unstorable
@@ -115,10 +111,8 @@ def create_engine(url: str) -> sa.Engine:
 
 
 def known_revisions() -> frozenset[str]:
-    """Return the schemas that this version of the program can open."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return frozenset(revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions())
+    """Return the schemas that this version of the program can open; each migration's file begins with its number."""
+    return frozenset(file.name.partition("_")[0] for file in MIGRATIONS.glob("versions/[0-9]*.py"))
 
 
 def migrate(engine: sa.Engine) -> None:
@@ -127,37 +121,41 @@ def migrate(engine: sa.Engine) -> None:
     Raises:
         StorageError: the database is from a newer version of Mneme, damaged, or cannot be reached.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    script = ScriptDirectory.from_config(config)
     with storage_errors(), engine.connect() as connection:
-        if _is_current(connection, script):
+        if _is_current(connection):
             return
         connection.rollback()
+        # A schema that is up to date, as nearly all are, does not wait for this import.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
         with connection.begin():
             # SQLite's BEGIN IMMEDIATE keeps other processes out by itself.
             if engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            if _is_current(connection, script):
+            if _is_current(connection):
                 return  # another process was faster
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
 
-def _is_current(connection: sa.Connection, script: ScriptDirectory) -> bool:
+def _is_current(connection: sa.Connection) -> bool:
     """Return whether the schema is this program's.
 
     Raises:
         StorageError: it is one of a newer program.
     """
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = {revision.revision for revision in script.walk_revisions()}
+    known, current = known_revisions(), None
+    if sa.inspect(connection).has_table("alembic_version"):
+        current = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     if current is not None and current not in known:
         raise StorageError(
             f"The database is from a newer version of Mneme (schema {current}); update the program, or point "
             "MNEME_DATA_DIR at another folder. Nothing was changed."
         )
-    return current == script.get_current_head()
+    return current == max(known)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from cogs.memory.records import Filters, Scope
+from cogs.memory.storage.database import MIGRATIONS, known_revisions
 from cogs.memory.storage.verify import verify_stores
 from config.settings import PROJECT_DIR
 from tests.memory.building import GENERAL, GUILD, SECRET, ask, message, running_service, texts
@@ -48,3 +51,11 @@ def test_there_is_a_file_for_every_schema_but_the_newest() -> None:
     schemas = sorted(path.name[:4] for path in versions.glob("[0-9]*.py"))
     assert [path.name[:4] for path in DATABASES] == schemas[: len(DATABASES)]
     assert len(DATABASES) >= 2
+
+
+def test_the_numbers_of_the_files_are_the_order_of_the_migrations() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    assert known_revisions() == {revision.revision for revision in script.walk_revisions()}
+    assert script.get_current_head() == max(known_revisions())
