@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
-
 from cogs.bench import chatter
 from cogs.memory.records import ChannelInfo, Filters, IncomingMessage, Scope
 from cogs.memory.storage.repository import Repository
@@ -135,9 +133,7 @@ def measure(url: str, messages: Sequence[IncomingMessage], folder: Path) -> Know
     repository = Repository.open(url, folder)
     try:
         took = fill(repository, messages)
-        if not repository.database.sqlite:
-            with repository.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
-                db.execute(sa.text("VACUUM ANALYZE"))
+        repository.database.analyze()
         return replace(ask(repository, messages, questions(messages)), commit_seconds=round(took, 1))
     finally:
         repository.close()

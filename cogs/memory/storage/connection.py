@@ -141,6 +141,12 @@ class Database:
         finally:
             connection.close()
 
+    def analyze(self) -> None:
+        """Let PostgreSQL look at its tables at once, as it does by itself after a while; SQLite needs none of it."""
+        if not self.sqlite:
+            with storage_errors(), self.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(sa.text("VACUUM ANALYZE"))
+
     def close(self) -> None:
         """Close every connection."""
         if self._lock is not None:

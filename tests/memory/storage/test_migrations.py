@@ -16,11 +16,11 @@ from cogs.memory.storage.verify import verify_stores
 from tests.memory.building import GENERAL, GUILD, SECRET, message, running_service
 
 
-def to_version(folder: Path, version: str) -> None:
+def to_version(url: str, version: str) -> None:
     """Move the database of a closed service to a version."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    engine = create_engine(f"sqlite:///{folder / 'mneme.db'}")
+    engine = create_engine(url)
     with engine.connect() as connection, connection.begin():
         config.attributes["connection"] = connection
         command.downgrade(config, version)
@@ -37,7 +37,7 @@ async def test_keywords_of_the_first_version_are_found_by_channel(
     async with running_service(tmp_path) as service:
         await service.remember([message(1, "The keel"), message(2, "A keel of theirs", channel=SECRET)])
         await service.drain()
-    to_version(tmp_path, "0001")
+    to_version(f"sqlite:///{tmp_path / 'mneme.db'}", "0001")
     engine = create_engine(f"sqlite:///{tmp_path / 'mneme.db'}")
     with engine.connect() as db:
         columns = [row[1] for row in db.exec_driver_sql("PRAGMA table_info(keywords)")]
@@ -52,6 +52,20 @@ async def test_keywords_of_the_first_version_are_found_by_channel(
         await service.remember([message(3, "Another keel", channel=SECRET)])
         assert found(service, SECRET) == [3]
     assert holding(tmp_path, b"theirs") == []
+
+
+async def test_words_on_postgresql_are_found_after_an_upgrade_from_before_bm25(tmp_path: Path, fresh: str) -> None:
+    chat = [message(1, "The keel of our boat"), message(2, "我們明天去台北看電影"), message(3, "nothing of it")]
+    async with running_service(tmp_path, database_url=fresh) as service:
+        await service.remember(chat)
+        await service.drain()
+    to_version(fresh, "0002")
+    async with running_service(tmp_path, database_url=fresh) as service:
+        scope = Scope.of(GUILD, [GENERAL])
+        for word, number in (("keel", 1), ("台北", 2)):
+            found = service.repository.keywords.candidates([word], scope, Filters(), 9)
+            assert [i & 0x3FFFFF for i, _ in found] == [number]
+        assert verify_stores(service.repository).agrees
 
 
 def holding(folder: Path, text: bytes) -> list[str]:
