@@ -29,7 +29,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_the_sample_is_searched_where_nothing_else_is_remembered(runtime: Path) -> None:
     for _ in range(2):  # the first of them must not leave an empty memory behind that hides the sample from the next
-        code, out, err = shell("recall", "torque wrench", "--limit", "1")
+        code, out, err = shell("recall", "torque wrench", "--limit", "5")
         assert code == 0, err
         assert "torque wrench" in out
         assert f"this is the sample server, in {runtime / 'sample'}." in err
