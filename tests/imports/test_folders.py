@@ -247,6 +247,12 @@ async def test_what_is_no_export_gets_a_true_sentence(tmp_path: Path, name: str,
             await import_files(service, [path], strict=True)
 
 
+async def test_a_time_without_its_offset_is_not_guessed(tmp_path: Path) -> None:
+    async with stored_only(tmp_path) as service:
+        report = await import_files(service, [CASES / "no_offset.json"])
+        assert "“timestamp” is no time with its offset from UTC in message 1" in report.not_imported[0].why
+
+
 async def test_what_lies_beside_exports_in_a_folder_is_no_complaint(tmp_path: Path) -> None:
     folder = shutil.copytree(CASES / "integer_type", tmp_path / "exports")
     (folder / "README.txt").write_text("These are the exports of the garden club.")
