@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -68,7 +70,7 @@ RENDERERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
+def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
     """Yield every expression that a module of the bot keeps, by its name."""
     for module in pkgutil.walk_packages(cogs.__path__, "cogs."):
         if module.name.split(".")[1] not in FROM_OUTSIDE or ".migrations" in module.name:
@@ -92,11 +94,20 @@ def test_the_expressions_are_found() -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_an_expression_takes_time_in_proportion_to_the_text(name: str) -> None:
     pattern = PATTERNS[name]
+    run: Callable[[str], object] = functools.partial(pattern.sub, "")
+    if isinstance(pattern.pattern, bytes):
+        # One that looks at the beginning of a file, and there only.
+        as_bytes = re.compile(pattern.pattern, pattern.flags)
+        pattern = re.compile(pattern.pattern.decode("ascii"), pattern.flags & ~re.UNICODE)
+
+        def run(text: str) -> object:
+            return as_bytes.match(text.encode("utf-8", "surrogatepass"))
+
     literal = [c for c in dict.fromkeys(re.sub(r"\\[a-zA-Z]|[^\w<>@#/:\[\]()`.,\"'-]", "", pattern.pattern)) if c]
     words = re.findall(r"[a-z]{2,}", pattern.pattern)
     own = (*literal, *words, " ", "\n", "1", "a ", "[", "](", " ")
-    for case in [*KNOWN, *cases(17, 30, own), *cases(18, 10)]:
-        assert grows_too_fast(lambda text: pattern.sub("", text), case) is None, case
+    for case in [*KNOWN, *cases(17, 12, own), *cases(18, 6)]:
+        assert grows_too_fast(run, case) is None, case
 
 
 @pytest.mark.parametrize("name", RENDERERS)
