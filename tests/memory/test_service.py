@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,7 @@ async def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) ->
 async def test_a_database_from_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     async with running_service(tmp_path):
         pass
-    with sqlite3.connect(tmp_path / "mneme.db") as db:
+    with closing(sqlite3.connect(tmp_path / "mneme.db")) as db, db:  # closing folds the write-ahead log into the file
         db.execute("UPDATE alembic_version SET version_num = '9999'")
     before = (tmp_path / "mneme.db").read_bytes()
     with pytest.raises(StorageError, match="newer version"):
