@@ -31,7 +31,7 @@ def test_the_sample_is_searched_where_nothing_else_is_remembered(runtime: Path) 
     for _ in range(2):  # the first of them must not leave an empty memory behind that hides the sample from the next
         code, out, err = shell("recall", "torque wrench", "--limit", "5")
         assert code == 0, err
-        assert "torque wrench" in out
+        assert "https://discord.com/channels/1180000000000000001/" in out
         assert f"this is the sample server, in {runtime / 'sample'}." in err
     assert not (runtime / "mneme.db").exists()
 
