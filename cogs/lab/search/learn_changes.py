@@ -34,7 +34,7 @@ from cogs.memory.service import MemoryService
 from config.settings import PROJECT_DIR, Settings
 
 L2 = 1e-2
-WRONG = 0.003
+WRONG = 0.0
 CHATS = 6
 GUILD = 1
 Floats = npt.NDArray[np.float64]

@@ -30,6 +30,7 @@ Vector = npt.NDArray[np.float32]
 WEIGHTS_FILE = PROJECT_DIR / "data" / "models" / "changes.json"
 LOOKED_AT = 8
 """So many of the best hits are compared with each other."""
+SOON = 1800.0
 LEAST = 1e-3
 """A probability below this counts as this."""
 SIGNS = (
@@ -38,7 +39,7 @@ SIGNS = (
     "newer_odds",  # the log-odds of the newer beside the best hit's
     "older_odds",
     "lead",  # the log-odds of the lesser of the two beside the best of all others
-    "alike",  # the cosine of their vectors
+    "alike",  # the cosine of their vectors, beside the usual one among the best hits
     "shared_words",  # of the words that are not the question's
     "newer_asked",  # the share of the question's words that it holds
     "older_asked",
@@ -88,7 +89,7 @@ class ChangeWeights:
 
     weights: tuple[float, ...]
     least: float
-    least_of_the_past: float = 0.5
+    least_of_the_past: float = 0.8
 
 
 @cache
@@ -166,12 +167,18 @@ def _replaced(
     found = []
     for older, first in enumerate(head):
         for newer, second in enumerate(head):
-            if first.message.created_at < second.message.created_at:
+            if _may_replace(first, second):
                 seen = signs(info, head, first, second, vectors)
                 total = sum(w * s for w, s in zip(weights.weights, seen, strict=True))
                 if total >= math.log(least / (1 - least)):
                     found.append((older, newer))
     return found
+
+
+def _may_replace(older: Hit, newer: Hit) -> bool:
+    """Return whether one is older than the other: within half an hour only a word of change makes it more than talk."""
+    apart = (newer.message.created_at - older.message.created_at).total_seconds()
+    return apart >= SOON or (apart > 0 and _CHANGE.search(newer.message.content) is not None)
 
 
 def signs(
@@ -200,18 +207,26 @@ def signs(
         _odds(newer.rerank_score) - _odds(best),
         _odds(older.rerank_score) - _odds(best),
         _odds(lesser) - _odds(max(others, default=0.0)),
-        0.0 if then is None or now is None else float(then @ now),
+        0.0 if then is None or now is None else float(then @ now) - _usual(list(vectors.values())),
         len(rest_then & rest_now) / max(1, len(rest_then | rest_now)),
         _share(asked, said_now),
         _share(asked, said_then),
         float(_CHANGE.search(newer.message.content) is not None),
         float(_CHANGE.search(older.message.content) is not None),
-        float(apart < 1800),
+        float(apart < SOON),
         math.log1p(apart / 86_400),
         asking_share(newer.message.content),
         asking_share(older.message.content),
         math.log((1 + len(newer.message.content)) / (1 + len(older.message.content))),
     )
+
+
+def _usual(vectors: Sequence[Vector]) -> float:
+    """Return the mean cosine of different vectors: models differ in how near everything is to everything."""
+    if len(vectors) < 2:
+        return 0.0
+    total = np.sum(vectors, axis=0)
+    return float(total @ total - len(vectors)) / (len(vectors) * (len(vectors) - 1))
 
 
 def _chains(head: Sequence[Hit], replaced: Sequence[tuple[int, int]]) -> list[set[int]]:
