@@ -87,6 +87,10 @@ SIGNALS = (
 )
 
 
+ONLY_WORD = 4.0
+"""What holding the word counts where the query is one word: an error code is looked for, not its like."""
+
+
 @dataclass(frozen=True)
 class FusionWeights:
     """One weight per signal; ``scale`` and ``bias`` turn their sum into a probability."""
@@ -125,7 +129,10 @@ def fuse(info: QueryInfo, pool: Pool, weights: FusionWeights | None = None) -> l
     if not pool.candidates:
         return []
     weights = weights or load_weights()
-    total = signals(info, pool) @ weights.vector()
+    found = signals(info, pool)
+    total = found @ weights.vector()
+    if len(info.terms) == 1:
+        total += ONLY_WORD * found[:, SIGNALS.index("coverage")]
     scores = 1 / (1 + np.exp(-np.clip(weights.scale * total + weights.bias, -30, 30)))
     ordered = sorted(zip(pool.candidates, scores.tolist(), strict=True), key=lambda pair: (-pair[1], -pair[0]))
     return [Fused(message_id, score) for message_id, score in ordered]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cogs.memory.recall.blending import blended
-from cogs.memory.recall.fusion import SIGNALS, FusionWeights, fuse, load_weights, signals
+from cogs.memory.recall.fusion import SIGNALS, FusionWeights, fuse, load_weights, signals, weights_file
 from cogs.memory.recall.pool import FusionMessage, Pool
 from cogs.memory.recall.query import analyse
 from cogs.memory.storage.connection import to_ms
@@ -112,3 +112,12 @@ def test_a_blend_lies_between_the_two_and_keeps_certainty_finite() -> None:
     assert blended(0.3, 0.3, 0.5) == pytest.approx(0.3)
     assert 0 < blended(1.0, 0.0, 0.5) < 1
     assert blended(0.9, 0.3, 0.4) > blended(0.9, 0.2, 0.4)
+
+
+@pytest.mark.parametrize("embedder", ["mneme-embedder", "minilm-l6"])
+def test_the_one_word_that_is_asked_comes_before_what_only_looks_like_it(embedder: str) -> None:
+    """Beside many words that only look like it, a made-up word was not among the first ten."""
+    likes = [("Ben", f"zqtcb{n} garden lamp invoice holiday", 0.80 + 0.01 * n) for n in range(12)]
+    found = pool(*likes, ("Ada", "zqtcbhdz train lamp garden tomato violin", 0.78))
+    weights = load_weights(weights_file(embedder))
+    assert fuse(analyse("zqtcbhdz", ["Ada", "Ben"], NOW), found, weights)[0].message_id == 13
