@@ -35,21 +35,22 @@ def forget_in_directory(db: sa.Connection, words: Collection[str]) -> int:
     # FTS5 writes what it deleted when somebody looks, and takes pages that became empty out of the directory itself.
     db.exec_driver_sql("SELECT term FROM temp.keyword_words LIMIT 1").fetchall()
     entries = db.exec_driver_sql("SELECT segid, term, pgno FROM keywords_idx ORDER BY segid, term").fetchall()
-    changed = 0
+    changed, after = 0, (-1, b"")
     for segment, entry, page in reversed(entries):
         begun = bytes(entry)
+        later, after = (after[1] if after[0] == segment else None), (segment, begun)
         if begun not in beginnings:
             continue
         following = _next_word(db, begun)
         if following is not None and following.startswith(begun):
             continue
         db.exec_driver_sql("DELETE FROM keywords_idx WHERE segid = ? AND term = ?", (segment, entry))
-        # Where a later page of the segment has this entry already, no living word is on the page at all. Beyond the
-        # last living word there is none on it either.
-        if following is not None:
+        # Where the next living word belongs to a later page, or there is none, no living word is on this one at all.
+        if following is not None and (later is None or following < later):
             db.exec_driver_sql(
-                "INSERT OR IGNORE INTO keywords_idx(segid, term, pgno) VALUES (?, ?, ?)", (segment, following, page)
+                "INSERT INTO keywords_idx(segid, term, pgno) VALUES (?, ?, ?)", (segment, following, page)
             )
+            after = (segment, following)
         changed += 1
     return changed
 
