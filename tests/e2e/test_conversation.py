@@ -274,4 +274,4 @@ async def test_privacy_shows_exports_forgets_and_stops(harbour: Harbour) -> None
 async def test_commands_were_registered_once(harbour: Harbour) -> None:
     assert harbour.server.rest.registrations == 1
     names = {command["name"] for command in harbour.server.rest.commands}
-    assert names == {"recall", "memory", "privacy", "Find similar"}
+    assert names == {"recall", "catchup", "memory", "privacy", "Find similar"}
