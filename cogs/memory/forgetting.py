@@ -199,6 +199,14 @@ class Forgetting:
 
         return await asyncio.to_thread(work)
 
+    def finish(self) -> None:
+        """Erase what was to be forgotten of people when the process ended in the middle; not on the event loop."""
+        people, messages = self._repository.people, self._repository.messages
+        for (user_id, guild_id), before_ms in people.forgotten_authors().items():
+            self._forget(guild_id, messages.ids_where(guild_id, author_id=user_id, before_ms=before_ms))
+        for user_id, guild_id in people.opted_out_authors():
+            self._forget(guild_id, messages.ids_where(guild_id, author_id=user_id))
+
     async def export_person(self, user_id: int, guild_id: int | None) -> JsonObject:
         """Return everything stored that a person wrote."""
 

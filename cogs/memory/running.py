@@ -78,6 +78,7 @@ class Running:
     async def begin(self, repository: Repository) -> None:
         """Bring the indexes level, and go on with what a crash left queued."""
         # A crash may have come between a deletion and the erasure of its traces.
+        await asyncio.to_thread(self.forgetting.finish)
         await asyncio.to_thread(repository.erase_traces)
         await asyncio.to_thread(self.slot.current.indexes.discard_others)
         await asyncio.to_thread(queue_missing, repository, self.slot.current)

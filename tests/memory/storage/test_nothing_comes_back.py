@@ -33,6 +33,19 @@ async def test_after_forget_me_no_older_message_comes_back(tmp_path: Path, where
         assert await service.remember(old[:4]) == 0
 
 
+async def test_forgetting_that_a_crash_interrupted_is_finished_at_the_next_start(
+    tmp_path: Path, where: dict[str, Any]
+) -> None:
+    async with running_service(tmp_path, **where) as service:
+        await service.remember([message(1, "Anna's words", ANNA), message(2, "Ben's words", BEN), message(3, "Carla")])
+        # As far as a kill let them come: the mark and the opt-out are written, and nothing is erased yet.
+        service.repository.people.mark_forgotten(ANNA, GUILD, 2_000_000_000_000)
+        service.repository.people.opt_out(BEN, GUILD)
+    async with running_service(tmp_path, **where) as service:
+        assert (await service.stored_about(ANNA, GUILD)).messages == 0
+        assert (await service.stored_about(BEN, GUILD)).messages == 0
+
+
 async def test_what_is_older_than_a_server_keeps_is_not_taken_in(tmp_path: Path, where: dict[str, Any]) -> None:
     now = dt.datetime.now(dt.UTC)
     async with running_service(tmp_path, **where) as service:
