@@ -10,6 +10,7 @@ from cogs.commands.asker import Asker
 from cogs.memory.service import MemoryService
 from cogs.web.directory import Directory, Visitor
 from cogs.web.gate import Gate, Person
+from cogs.web.security import PER_SECOND
 
 
 def utc_now() -> dt.datetime:
@@ -38,6 +39,7 @@ class WebContext:
         hosts: The names under which the site may be asked.
         metrics_token: What Prometheus has to send from other machines; without one only this machine may read.
         now: The clock.
+        requests_per_second: How many requests of one client are answered in a second.
         notes: Lines beside the status, such as a backfill that is under way, by server.
     """
 
@@ -48,6 +50,7 @@ class WebContext:
     hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
     metrics_token: str | None = field(default=None, repr=False)
     now: Callable[[], dt.datetime] = utc_now
+    requests_per_second: int = PER_SECOND
     notes: Callable[[int], Sequence[str]] = lambda _guild_id: ()
 
     async def visitor(self, person: Person) -> Visitor | None:

@@ -32,7 +32,7 @@ HEADERS = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
     (b"x-robots-tag", b"noindex"),
 )
-PER_CLIENT = RateLimitItemPerSecond(20)
+PER_SECOND = 20
 SIGN_IN = RateLimitItemPerMinute(10)
 SIGN_IN_PATHS = ("/enter", "/oauth")
 
@@ -43,12 +43,14 @@ class Guard:
     Args:
         app: What is guarded.
         hosts: The names (without port) under which the site may be asked.
+        per_second: How many requests of one client are answered in a second.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], per_second: int = PER_SECOND) -> None:
         self._app = app
         self._hosts = frozenset(host.casefold() for host in hosts)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._per_client = RateLimitItemPerSecond(per_second)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse what may not come in; else pass it on with a bounded body and add the headers."""
@@ -72,7 +74,7 @@ class Guard:
         if not length.isdigit() or int(length) > BODY_BYTES:
             return 413, f"At most {BODY_BYTES // 1024} kB can be sent at once."
         client = scope["client"][0] if scope.get("client") else "local"
-        if not await self._limiter.hit(PER_CLIENT, "all", client):
+        if not await self._limiter.hit(self._per_client, "all", client):
             return 429, "Too many requests; wait a second."
         if (
             scope["method"] == "POST"

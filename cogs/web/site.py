@@ -55,7 +55,7 @@ def build_site(context: WebContext, mounts: Mapping[str, ASGIApp] | None = None)
     app.add_exception_handler(MnemeError, _told)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
-    return Guard(app, context.hosts)
+    return Guard(app, context.hosts, context.requests_per_second)
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ from bot import app
 from cogs.bench import chatter, rerank, rerank_paths, vectors
 from cogs.bench.measure import BenchError, PathFigures, PathPlan, interleave, peak_memory
 from cogs.bench.report import Bench, Series, Target
+from cogs.memory.errors import BadRequest
 
 FIGURES = {"seconds", "ratio", "max_difference", "peak_rss_mb"}
 
@@ -120,15 +121,15 @@ def test_a_path_that_fails_is_named() -> None:
 
 def test_an_unknown_device_is_refused_and_so_is_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    for device, sentence in (("tpu", "choose cpu or cuda"), ("cuda", "no NVIDIA GPU here")):
+    for device, sentence in (("tpu", "takes cpu or cuda"), ("cuda", "no NVIDIA GPU here")):
         result = CliRunner().invoke(app, ["bench", "rerank", "--device", device])
-        assert isinstance(result.exception, BenchError)
+        assert isinstance(result.exception, BadRequest | BenchError)
         assert sentence in str(result.exception)
 
 
 def test_an_unknown_family_is_refused() -> None:
     result = CliRunner().invoke(app, ["bench", "rerank", "--family", "gpt"])
-    assert isinstance(result.exception, BenchError)
+    assert isinstance(result.exception, BadRequest)
 
 
 def test_paths_take_turns() -> None:

@@ -117,7 +117,7 @@ class Memory:
 
 async def test_a_reply_streams_from_a_real_server(base_url: str, model_folder: Path) -> None:
     model = ChatModel(base_url, str(model_folder), SecretStr("sk-not-checked"), max_tokens=60)
-    chat = ChatService(Memory(), model, clock=lambda: NOW)
+    chat = ChatService(Memory(), model, clock=lambda: NOW, seconds_between_updates=0.0)
     updates = [u async for u in chat.reply("What colour?", Scope.of(10, frozenset({20})), [Turn("Cy", "hi")])]
     await model.close()
     assert updates[-1].final

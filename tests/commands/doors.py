@@ -179,9 +179,8 @@ def shell_in(folder: Path) -> Iterator[None]:
 def shell(*arguments: str) -> tuple[int, str, str]:
     """Run ``python bot.py`` with arguments in this process; return its exit code and what it printed."""
     out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr("sys.argv", ["bot.py", *arguments])
-        patch.setattr("cogs.shell.startup.errors.file", err)
         patch.setattr("config.logs.configure", lambda _: None)
         code = guarded(bot.app)
     return code, out.getvalue(), err.getvalue()

@@ -119,7 +119,11 @@ async def test_a_manager_opens_the_page_by_a_link_and_sees_what_they_may_read_un
         assert "drawer 17" in answer.text
         assert "rerank_score" in answer.text
         assert "mneme_gateway_latency_seconds" in (await client.get("/metrics")).text
-        assert (await client.get("/readyz")).text == "ready"
+        for _ in range(100):  # discord.py waits for more servers before it calls itself ready
+            if (state := (await client.get("/readyz")).text) == "ready":
+                break
+            await asyncio.sleep(0.1)
+        assert state == "ready"
         roles = paged.ann.roles.pop(paged.guild.id)
         await asyncio.sleep(1.1)  # an answer of Discord counts for a second
         gone = await client.post("/recall", data={"csrf": csrf_of(page.text), "query": "spare fuse drawer"})

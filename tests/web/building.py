@@ -91,7 +91,7 @@ async def running_site(folder: Path, profile: str = "minimal") -> AsyncIterator[
         await service.drain()
         server = Server(service)
         context = WebContext(
-            service, Gate(b"k" * 32), server, now=lambda: START + dt.timedelta(days=1), metrics_token=None
+            service, Gate(b"k" * 32), server, now=lambda: START + dt.timedelta(days=1), requests_per_second=1000
         )
         yield Site(build_site(context, {"/mcp": agent_site(context, BASE)}), context, service, server)
 

@@ -25,10 +25,10 @@ _BEFORE_DATES = re.compile(r"^(?:(?:since|from|on|in|at|around|the)\s+)+")
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[t ]\d{2}:")
 _CLOCK = (
     r"(?:(?P<named>noon|midnight)|(?<= at )(?P<bare>[01]?\d|2[0-3])|(?P<hour>[01]?\d|2[0-3])"
-    r"(?::(?P<minute>[0-5]\d)(?::[0-5]\d)?\s*(?P<half>[ap]\.?m\.?)?|\s*(?P<half_alone>[ap]\.?m\.?)))"
+    r"(?::(?P<minute>[0-5]\d)(?::[0-5]\d)? ?(?P<half>[ap]\.?m\.?)?| ?(?P<half_alone>[ap]\.?m\.?)))"
 )
-_TIME = re.compile(rf"(?:(?P<day>.+?),?\s+(?:at\s+)?)?{_CLOCK}")
-_TIME_FIRST = re.compile(rf"{_CLOCK}\s+(?:on\s+)?(?P<day>.+)")
+_TIME = re.compile(rf"(?:^|(?<= )){_CLOCK}$")
+_TIME_FIRST = re.compile(rf"{_CLOCK} (?:on )?(?P<day>.+)")
 _GRAMMAR = frozenset({"ago", "last", "this", "next", "past", "one", "second", "the"})
 _ENGLISH = frozenset(
     re.findall(r"[a-z]+", " ".join([*MONTHS, *DAYS, *NUMBERS, "minutes hours days weeks months years of"]))
@@ -129,12 +129,15 @@ def _english(words: str, now: dt.datetime) -> Period | None:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
         return Period(moment, moment)
     period = _read(words, now)
-    if period is None and (match := _TIME.fullmatch(words) or _TIME_FIRST.fullmatch(words)):
-        period = _at_time(match, now)
+    if period is None and (match := _TIME.search(words)):
+        day = words[: match.start()].removesuffix(" ").removesuffix(" at").removesuffix(",")
+        period = _at_time(match, day or None, now)
+    elif period is None and (match := _TIME_FIRST.fullmatch(words)):
+        period = _at_time(match, match["day"], now)
     return period
 
 
-def _at_time(match: re.Match[str], now: dt.datetime) -> Period | None:
+def _at_time(match: re.Match[str], named_day: str | None, now: dt.datetime) -> Period | None:
     """Read a time of day: of the day that is named, or the last such time."""
     hour, minute, half = (
         int(match["hour"] or match["bare"] or 0),
@@ -147,11 +150,11 @@ def _at_time(match: re.Match[str], now: dt.datetime) -> Period | None:
         if not 1 <= hour <= 12:
             raise ValueError("no such time")
         hour = hour % 12 + (12 if half == "p" else 0)
-    day = day_at(now, 0) if match["day"] is None else _read(_BEFORE_DATES.sub("", match["day"]), now)
+    day = day_at(now, 0) if named_day is None else _read(_BEFORE_DATES.sub("", named_day), now)
     if day is None or day.end - day.start > dt.timedelta(days=1) or day.end == day.start:
         return None
     moment = day.start.replace(hour=hour, minute=minute)
-    if match["day"] is None and moment > now:
+    if named_day is None and moment > now:
         moment = day_at(now, -1).start.replace(hour=hour, minute=minute)
     return Period(moment, moment)
 
