@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -49,6 +50,11 @@ class Terminal:
         return ended.result()
 
     def _serve(self, session: Callable[[], Coroutine[Any, Any, int]], ended: Future[int]) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # The system gives Ctrl-C to any thread that takes it, and only on the main one does it end a read. What
+            # this thread starts inherits the mask.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
         async def run() -> int:
             self._loop = asyncio.get_running_loop()
             self._session = asyncio.ensure_future(session())
