@@ -13,6 +13,7 @@ from cogs.commands.asker import managed_guild
 from cogs.commands.own_words import OwnWords
 from cogs.commands.recall import RecallCommand
 from cogs.memory.errors import BadRequest
+from cogs.memory.recall.limits import checked_query
 from cogs.memory.text.status_lines import status_lines
 from cogs.web import charts, looking
 from cogs.web.context import WebContext
@@ -137,7 +138,7 @@ async def judge(request: Request, on_page: OnPage) -> Response:
     """Record whether a hit was right, for the server's own evaluation set; then show the same search again."""
     form = await sent(request, on_page)
     managed_guild(on_page.asker)
-    query, message = required(form, "query"), required(form, "message")
+    query, message = checked_query(required(form, "query")), required(form, "message")
     mark = {"right": True, "wrong": False}.get(required(form, "mark"))
     if mark is None or not message.isascii() or not message.isdigit():
         raise BadRequest("Say whether the message is right or wrong.")

@@ -134,6 +134,8 @@ async def test_marks_are_kept_shown_to_whoever_may_read_and_go_with_message_and_
         fields = {"query": "which part is rusty?", "message": wanted}
         assert "Noted: right" in (await posted(client, "/recall", "/judge", mark="right", **fields)).text
         assert "which part is rusty?" in (await client.get("/judged")).text
+        endless = {**fields, "query": "rust " * 4000}
+        assert (await posted(client, "/recall", "/judge", mark="right", **endless)).status_code == 400
         missing = {**fields, "message": "12345"}
         assert (await posted(client, "/recall", "/judge", mark="right", **missing)).status_code == 400
     async with site.browser(MEMBER) as client:
